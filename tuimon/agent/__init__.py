@@ -1,0 +1,1 @@
+"""Floor 4, in the training process: probes, schedule, collector, publisher, guard."""

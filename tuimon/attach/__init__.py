@@ -1,0 +1,1 @@
+"""Floor 2: finding training processes and talking to them."""

@@ -1,0 +1,1 @@
+"""Floor 2: a followed run in one SQLite file."""

@@ -1,0 +1,1 @@
+"""Floor 3: the state of one followed run, without a screen."""
