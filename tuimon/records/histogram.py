@@ -106,3 +106,7 @@ class Histogram:
 def _centre(exponent: int) -> float:
     # 4/3 * 2**e; multiplied in this order so that e = 1023 does not overflow.
     return 2.0**exponent * (4.0 / 3.0)
+
+
+#: The histogram of no elements: the neutral element of `Histogram.merge`.
+NO_ELEMENTS = Histogram()

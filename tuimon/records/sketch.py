@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from tuimon.records.histogram import Histogram
+from tuimon.records.histogram import NO_ELEMENTS, Histogram
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Sketch:
     #: Elements at the limits of a bounded activation; None where the tensor has no limits.
     limit: int | None = None
     #: Finite elements by sign and binary exponent.
-    histogram: Histogram = Histogram()
+    histogram: Histogram = NO_ELEMENTS
 
     @property
     def inf(self) -> int:
@@ -97,10 +98,10 @@ class Sketch:
         )
 
 
-def _present(choose: type[min] | object, a: float | None, b: float | None) -> float | None:
+def _present(choose: Callable[[float, float], float], a: float | None, b: float | None) -> float | None:
     if a is None or b is None:
         return b if a is None else a
-    return choose(a, b)  # type: ignore[operator,no-any-return]
+    return choose(a, b)
 
 
 def _total(a: int | None, b: int | None) -> int | None:

@@ -34,7 +34,7 @@ class TensorStats:
     sketch: Sketch
     #: ||w_after - w_before|| / ||w_before||, estimated from a strided sample; weights only.
     update_ratio: float | None = None
-    #: Share of channels silent in every observed batch of the agent's window; None while the window is too short.
+    #: Share of channels silent in every observed batch of the window (`Sample.dead_window`).
     dead_ratio: float | None = None
     #: Share of a bounded activation's elements at its limits.
     saturated_ratio: float | None = None
