@@ -1,0 +1,11 @@
+"""What an agent may say to a viewer: the closed list of records that travel."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from tuimon.records.hello import Hello
+from tuimon.records.layout import Layout
+from tuimon.records.sample import Bye, Log, Notice, Sample
+
+Record: TypeAlias = Hello | Layout | Sample | Log | Notice | Bye

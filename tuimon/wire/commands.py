@@ -1,0 +1,103 @@
+"""What a viewer may ask of an agent: the closed list, and nothing else (promise P7)."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from tuimon.wire.envelope import pack, unpack
+from tuimon.wire.errors import BadFrame
+
+#: Longest payload that an agent accepts from a viewer, bytes; commands are some 80.
+MAX_COMMAND_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """Begin: the first command of every connection."""
+
+    #: Whether samples carry histograms; without them they are a third of the size.
+    histograms: bool = True
+    #: Whether the bounded past comes first. Without it: the newest layout and the newest sample,
+    #: if there are any, then what happens from now on.
+    history: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Cadence:
+    """How often to look, for all viewers; None leaves that part as it is."""
+
+    #: Steps between samples, at least 1; overrides the budget.
+    every: int | None = None
+    #: Share of step time to use, above 0 and at most 1; lets the budget decide again.
+    budget_ratio: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.every is not None and self.every < 1:
+            raise ValueError(f"a cadence of every {self.every} steps; it must be 1 or more")
+        if self.budget_ratio is not None and not 0.0 < self.budget_ratio <= 1.0:
+            raise ValueError(f"a budget of {self.budget_ratio}; it must lie in (0, 1]")
+        if self.every is not None and self.budget_ratio is not None:
+            raise ValueError("a fixed cadence and a budget exclude each other")
+
+
+@dataclass(frozen=True, slots=True)
+class Detach:
+    """Leave the training: remove every hook, close the socket, end the thread."""
+
+
+Command: TypeAlias = Subscribe | Cadence | Detach
+
+_TYPES: dict[str, type[Any]] = {"subscribe": Subscribe, "cadence": Cadence, "detach": Detach}
+_NAMES = {cls: name for name, cls in _TYPES.items()}
+
+
+def encode_command(command: Command) -> bytes:
+    """A whole frame, length prefix included."""
+    return pack(
+        _NAMES[type(command)], {f.name: getattr(command, f.name) for f in dataclasses.fields(command)}
+    )
+
+
+def decode_command(payload: bytes) -> Command | None:
+    """The command of one payload, its values checked; None for one this version does not know.
+
+    Raises:
+        BadFrame: the payload is no command, or asks for something impossible.
+        WrongVersion: it was written by another version of the wire.
+    """
+    envelope = unpack(payload)
+    match envelope.type:
+        case "subscribe":
+            return Subscribe(
+                histograms=_flag(envelope.fields.get("histograms", True)),
+                history=_flag(envelope.fields.get("history", True)),
+            )
+        case "cadence":
+            every = _number(envelope.fields.get("every"))
+            if every is not None and not isinstance(every, int):
+                raise BadFrame(f"a cadence of every {every!r:.40} steps")
+            try:
+                return Cadence(every, _number(envelope.fields.get("budget_ratio")))
+            except ValueError as error:
+                raise BadFrame(str(error)) from None
+        case "detach":
+            return Detach()
+        case _:
+            return None
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise BadFrame(f"{value!r:.40} where true or false belongs")
+    return value
+
+
+def _number(value: object) -> int | float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+        raise BadFrame(f"{value!r:.40} where a number belongs")
+    return value
