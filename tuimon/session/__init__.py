@@ -1,1 +1,1 @@
-"""Floor 3: the state of one followed run, without a screen."""
+"""Floor 3: one followed run, screenless: what the screen draws and what `--json` prints is the same."""
