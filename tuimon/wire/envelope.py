@@ -117,11 +117,26 @@ _encode_json = json.JSONEncoder(separators=(",", ":"), check_circular=False, def
 def _json_object(text: bytes) -> dict[str, Any]:
     try:
         header = json.loads(text.decode())
+        # Half a surrogate pair (a command line that was no UTF-8) can be neither printed nor stored.
+        if b"\\ud" in text:
+            header = _storable(header)
     except (ValueError, RecursionError) as error:
         raise BadFrame(f"a header that is no JSON: {error!s:.80}") from None
     if not isinstance(header, dict):
         raise BadFrame("a header that is no JSON object")
     return header
+
+
+def _storable(value: Any) -> Any:
+    match value:
+        case str():
+            return value.encode("utf-8", "replace").decode()
+        case list():
+            return [_storable(item) for item in value]
+        case dict():
+            return {_storable(name): _storable(item) for name, item in value.items()}
+        case _:
+            return value
 
 
 def _arrays(heads: object, payload: bytes, end: int) -> dict[str, array[Any]]:

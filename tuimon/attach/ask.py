@@ -1,0 +1,79 @@
+"""One question to an agent: who are you, and how far are you?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+from tuimon.attach.errors import Garbled, NoAnswer, WrongProtocol
+from tuimon.attach.transport import Connection, Transport
+from tuimon.attach.validation import Validator
+from tuimon.records.hello import Hello
+from tuimon.records.record import Record
+from tuimon.records.sample import Sample
+from tuimon.wire.codec import decode
+from tuimon.wire.commands import Subscribe, encode_command
+from tuimon.wire.errors import BadFrame, WrongVersion
+from tuimon.wire.framing import Decoder
+
+
+def ask(
+    transport: Transport,
+    hello_timeout_s: float = 1.0,
+    sample_timeout_s: float = 0.25,
+    clock: Callable[[], float] = time.monotonic,
+) -> tuple[Hello, int | None]:
+    """Who trains behind `transport`, and the step of its newest sample; None if it does not tell.
+
+    Raises:
+        AttachError: no answer can be had, and why.
+        OSError: the connection broke.
+    """
+    connection = transport.open()
+    try:
+        connection.send(encode_command(Subscribe(histograms=False, history=False)))
+        return _answer(connection, (hello_timeout_s, sample_timeout_s), clock)
+    except WrongVersion as error:
+        raise WrongProtocol(transport.pid, str(error)) from None
+    except BadFrame as error:
+        raise Garbled(transport.pid, str(error)) from None
+    except TimeoutError:
+        raise NoAnswer(transport.pid, hello_timeout_s) from None
+    finally:
+        connection.close()
+
+
+def _answer(
+    connection: Connection, timeouts_s: tuple[float, float], clock: Callable[[], float]
+) -> tuple[Hello, int | None]:
+    hello: Hello | None = None
+    try:
+        for record in _records(connection, timeouts_s, clock):
+            if isinstance(record, Hello):
+                hello = record
+            elif isinstance(record, Sample) and hello is not None:
+                return hello, record.step
+    except TimeoutError:
+        if hello is None:
+            raise
+    if hello is None:
+        raise BadFrame("the connection ended before a Hello")
+    return hello, None
+
+
+def _records(
+    connection: Connection, timeouts_s: tuple[float, float], clock: Callable[[], float]
+) -> Iterator[Record]:
+    """What comes until the end, or until one of the two times is up: to the first record, and after it."""
+    decoder, validator = Decoder(), Validator()
+    first_s, more_s = timeouts_s
+    deadline_s, answered = clock() + first_s, False
+    while chunk := connection.recv(max(0.0, deadline_s - clock())):
+        for payload in decoder.feed(chunk):
+            record = decode(payload)
+            if record is None:
+                continue
+            validator.check(record)
+            if not answered:
+                deadline_s, answered = clock() + more_s, True
+            yield record

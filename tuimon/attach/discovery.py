@@ -1,0 +1,218 @@
+"""Finding the trainings of this machine, and the way into one of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tuimon.attach.ask import ask
+from tuimon.attach.errors import (
+    ADD_TO_SCRIPT,
+    AttachError,
+    NoAgent,
+    NoSuchProcess,
+    NoTorch,
+    NotPython,
+    OtherUser,
+    StaleSocket,
+)
+from tuimon.attach.events import Event
+from tuimon.attach.process import (
+    PROC,
+    ProcessFacts,
+    all_processes,
+    has_torch,
+    is_running,
+    process_facts,
+    root_directory,
+    runs_python,
+    runtime_directory,
+)
+from tuimon.attach.source import Source
+from tuimon.attach.transport import UnixTransport, user_name
+from tuimon.wire.commands import Subscribe
+from tuimon.wire.paths import directory_candidates, socket_path
+from tuimon.wire.unix import is_listening
+
+#: In the command line of what a training starts for its own purposes, and of launchers: none of
+#: these trains. Ranks made with `torch.multiprocessing.spawn` look like this too; they are
+#: found by the agent inside them.
+_HELPERS = (
+    "multiprocessing.spawn",
+    "multiprocessing.forkserver",
+    "multiprocessing.resource_tracker",
+    "_inductor/compile_worker",
+)
+_LAUNCHERS = ("torchrun", "torch.distributed.run", "torch.distributed.launch")
+
+#: Agents asked at the same time by `list_trainings`; asking is waiting.
+_ASKED_AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingProcess:
+    """One line of `tuimon list`."""
+
+    pid: int
+    user: str
+    command: tuple[str, ...]
+    #: The run's name; None where no agent tells.
+    name: str | None = None
+    #: Such as "torch 2.13.0"; without the version where no agent tells it.
+    framework: str | None = None
+    devices: tuple[str, ...] = ()
+    #: Newest step that the agent has seen; None where it has seen none.
+    step: int | None = None
+    attachable: bool = False
+    #: Why one cannot attach, and what to do; None when one can.
+    reason: str | None = None
+    socket: Path | None = None
+
+
+def list_trainings(proc: Path = PROC) -> list[TrainingProcess]:
+    """Every process of this machine in which an agent listens, and every other one that has
+    loaded PyTorch, ascending by pid. Only what this user may look into is found.
+    """
+    processes = [p for p in all_processes(proc) if _may_look_into(p)]
+    sockets = {p.pid: path for p in processes if (path := _listening_socket(p, proc)) is not None}
+    with ThreadPoolExecutor(_ASKED_AT_ONCE, "tuimon-ask") as pool:
+        asked = pool.map(_introduced, ((p, sockets[p.pid]) for p in processes if p.pid in sockets))
+        silent = [_without_agent(p) for p in _trainings_without_agent(processes, sockets, proc)]
+        return sorted([*asked, *silent], key=lambda training: training.pid)
+
+
+def find_socket(pid: int, proc: Path = PROC) -> Path:
+    """The socket of the agent in that process.
+
+    Raises:
+        AttachError: there is none, told apart by why: `NoSuchProcess`, `OtherUser`, `NotPython`,
+            `NoTorch`, `NoAgent`, `StaleSocket`.
+    """
+    return _find(_facts(pid, proc), proc)
+
+
+def attach_to(
+    pid: int,
+    deliver: Callable[[Event], None],
+    subscribe: Subscribe | None = None,
+    proc: Path = PROC,
+) -> Source:
+    """A source for the agent in that process, not started yet.
+
+    Raises:
+        AttachError: as `find_socket`.
+    """
+    facts = _facts(pid, proc)
+    transport = UnixTransport(_find(facts, proc), pid, facts.uid)
+    return Source(
+        transport, deliver, lambda: is_running(pid, facts.start_time_ticks, proc), subscribe=subscribe
+    )
+
+
+def _facts(pid: int, proc: Path) -> ProcessFacts:
+    try:
+        facts = process_facts(pid, proc)
+    except ProcessLookupError:
+        raise NoSuchProcess(pid) from None
+    if facts.ended:
+        raise NoSuchProcess(pid)
+    return facts
+
+
+def _find(facts: ProcessFacts, proc: Path) -> Path:
+    if not _may_look_into(facts):
+        raise OtherUser(facts.pid, user_name(facts.uid))
+    dead: Path | None = None
+    for path in _possible_sockets(facts, proc):
+        match _is_listening(path):
+            case True:
+                return path
+            case False:
+                dead = path
+    if dead is not None:
+        raise StaleSocket(facts.pid, dead)
+    if not runs_python(facts, proc):
+        raise NotPython(facts.pid, " ".join(facts.command)[:60])
+    if not has_torch(facts, proc):
+        raise NoTorch(facts.pid)
+    raise NoAgent(facts.pid)
+
+
+def _may_look_into(facts: ProcessFacts) -> bool:
+    return os.geteuid() in (0, facts.uid)
+
+
+def _possible_sockets(facts: ProcessFacts, proc: Path) -> list[Path]:
+    """Where the process's agent may listen, seen from here."""
+    root = root_directory(facts, proc)
+    own = runtime_directory(facts, proc)
+    directories = [*([] if own is None else [own / "tuimon"]), *directory_candidates(facts.uid)]
+    return [
+        socket_path(facts.inner_pid, facts.start_time_ticks, root / directory.relative_to("/"))
+        for directory in dict.fromkeys(directories)
+    ]
+
+
+def _is_listening(path: Path) -> bool | None:
+    """None where there is no socket, or none that this user may touch."""
+    try:
+        return is_listening(path)
+    except OSError:
+        return None
+
+
+def _listening_socket(facts: ProcessFacts, proc: Path) -> Path | None:
+    return next((path for path in _possible_sockets(facts, proc) if _is_listening(path)), None)
+
+
+def _introduced(agent: tuple[ProcessFacts, Path]) -> TrainingProcess:
+    facts, path = agent
+    training = TrainingProcess(facts.pid, user_name(facts.uid), facts.command, framework="torch", socket=path)
+    try:
+        hello, step = ask(UnixTransport(path, facts.pid, facts.uid, timeout_s=1.0))
+    except (AttachError, OSError) as error:
+        return replace(training, reason=str(error))
+    return replace(
+        training,
+        name=hello.name,
+        framework=f"torch {hello.torch}",
+        devices=hello.devices,
+        step=step,
+        attachable=True,
+    )
+
+
+def _trainings_without_agent(
+    processes: Iterable[ProcessFacts], sockets: dict[int, Path], proc: Path
+) -> list[ProcessFacts]:
+    """Processes that have loaded PyTorch for themselves, not for the training that started them."""
+    loaded = {p.pid: p for p in processes if runs_python(p, proc) and has_torch(p, proc)}
+    return [
+        p
+        for p in loaded.values()
+        if p.pid not in sockets
+        and p.pid != os.getpid()
+        and not _is_helper(p.command)
+        # A forked DataLoader worker has its parent's command line.
+        and not (p.parent in loaded and loaded[p.parent].command == p.command)
+    ]
+
+
+def _is_helper(command: tuple[str, ...]) -> bool:
+    # A launcher stands before its script: `python -m torch.distributed.run train.py`, `torchrun train.py`.
+    return any(mark in word for word in command for mark in _HELPERS) or any(
+        Path(word).name in _LAUNCHERS for word in command[:4]
+    )
+
+
+def _without_agent(facts: ProcessFacts) -> TrainingProcess:
+    return TrainingProcess(
+        facts.pid,
+        user_name(facts.uid),
+        facts.command,
+        framework="torch",
+        reason=f"tuimon is not inside; {ADD_TO_SCRIPT}",
+    )

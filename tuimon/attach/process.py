@@ -1,0 +1,114 @@
+"""What the kernel tells about a process, as far as finding trainings needs it."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tuimon.wire.paths import process_start_ticks
+
+PROC = Path("/proc")
+
+_PYTHON = re.compile(r"(python|pypy)[0-9.]*t?d?")
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessFacts:
+    """One process, looked at once."""
+
+    pid: int
+    parent: int
+    #: Effective user.
+    uid: int
+    #: Start time in clock ticks since boot: with the pid, its identity.
+    start_time_ticks: int
+    #: Its pid as it sees it itself; another than `pid` inside a container.
+    inner_pid: int
+    command: tuple[str, ...]
+    #: Whether it has ended and only waits to be collected.
+    ended: bool
+
+
+def process_facts(pid: int, proc: Path = PROC) -> ProcessFacts:
+    """The process as it is now.
+
+    Raises:
+        ProcessLookupError: there is none, or none that this user may see.
+    """
+    start_time_ticks = process_start_ticks(pid, proc)
+    try:
+        status = (proc / str(pid) / "status").read_text(errors="replace")
+        command = (proc / str(pid) / "cmdline").read_bytes()
+    except OSError:
+        raise ProcessLookupError(f"no process {pid}") from None
+    lines = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    return ProcessFacts(
+        pid=pid,
+        parent=int(lines["PPid"]),
+        uid=int(lines["Uid"].split()[1]),
+        start_time_ticks=start_time_ticks,
+        inner_pid=int(lines.get("NSpid", str(pid)).split()[-1]),
+        command=tuple(part.decode(errors="replace") for part in command.split(b"\0")[:-1]),
+        ended=lines["State"][:1] in "ZX",
+    )
+
+
+def all_processes(proc: Path = PROC) -> list[ProcessFacts]:
+    """Every process that this user may see, in ascending order of pid; kernel threads left out."""
+    found = []
+    for pid in sorted(int(entry) for entry in os.listdir(proc) if entry.isdigit()):
+        with suppress(ProcessLookupError):
+            facts = process_facts(pid, proc)
+            if facts.command and not facts.ended:
+                found.append(facts)
+    return found
+
+
+def is_running(pid: int, start_time_ticks: int, proc: Path = PROC) -> bool:
+    """Whether that very process still runs: not ended, and not another one with its pid."""
+    try:
+        facts = process_facts(pid, proc)
+    except ProcessLookupError:
+        return False
+    return facts.start_time_ticks == start_time_ticks and not facts.ended
+
+
+def runs_python(facts: ProcessFacts, proc: Path = PROC) -> bool:
+    """Whether the program is a Python interpreter, or one is loaded into it."""
+    names = [Path(word).name for word in facts.command[:1]]
+    with suppress(OSError):
+        names.append(Path(os.readlink(proc / str(facts.pid) / "exe")).name)
+    return any(_PYTHON.fullmatch(name) for name in names) or b"/libpython" in _maps(facts, proc)
+
+
+def has_torch(facts: ProcessFacts, proc: Path = PROC) -> bool:
+    """Whether PyTorch is loaded; False as well where this user may not look."""
+    return b"/libtorch" in _maps(facts, proc)
+
+
+def runtime_directory(facts: ProcessFacts, proc: Path = PROC) -> Path | None:
+    """XDG_RUNTIME_DIR as the process was started with; None without one, or where one may not look."""
+    with suppress(OSError):
+        for entry in (proc / str(facts.pid) / "environ").read_bytes().split(b"\0"):
+            name, _, value = entry.partition(b"=")
+            if name == b"XDG_RUNTIME_DIR" and value.startswith(b"/"):
+                return Path(os.fsdecode(value))
+    return None
+
+
+def root_directory(facts: ProcessFacts, proc: Path = PROC) -> Path:
+    """Where the process's file system begins, seen from here; not "/" for a container's."""
+    own, other = proc / "self" / "ns" / "mnt", proc / str(facts.pid) / "ns" / "mnt"
+    with suppress(OSError):
+        if os.readlink(own) != os.readlink(other):
+            return proc / str(facts.pid) / "root"
+    return Path("/")
+
+
+def _maps(facts: ProcessFacts, proc: Path) -> bytes:
+    with suppress(OSError):
+        return (proc / str(facts.pid) / "maps").read_bytes()
+    return b""
