@@ -98,9 +98,9 @@ class Engine:
             if why is not None:
                 return Abstain(why)
         firing: Firing = frozenset(
-            track.finding.where[0]
+            track.finding.where[0] if track.finding.where else ""
             for track in self._tracks
-            if track.rule is rule and track.alert is not None and track.finding.where
+            if track.rule is rule and track.alert is not None
         )
         return rule.judge(view, firing)
 

@@ -61,7 +61,8 @@ Verdict = Findings | Abstain
 #: The rule judged, and all is well.
 HEALTHY = Findings()
 
-#: First culprits for which this rule's alert is firing: for these the lower bar holds (hysteresis).
+#: First culprits for which this rule's alert is firing ("" for one that names none): for these the lower
+#: bar holds (hysteresis).
 Firing = frozenset[str]
 
 #: A pure function of what the view shows.

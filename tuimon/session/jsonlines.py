@@ -16,7 +16,7 @@ from tuimon.session.session import Session
 Line = dict[str, object]
 
 
-def event_line(session: Session, change: Change, *, tensors: bool = False) -> Line | None:
+def event_lines(session: Session, change: Change, tensors: bool = False) -> Line | None:
     """The JSON object of one change of `session`; None for what has no line.
 
     None is not measured; NaN and infinities stay floats. With `tensors`, samples carry every tensor.

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from tuimon.attach.events import Connected, Disconnected, Ended
+from tuimon.attach.events import Connected, Disconnected, Ended, Event
 from tuimon.records.alert import Alert
 from tuimon.records.hello import Hello
 from tuimon.records.layout import Layout
@@ -28,9 +28,6 @@ from tuimon.session.change import (
 )
 from tuimon.session.connection import ConnectionState, Status
 from tuimon.session.history import History
-
-#: All that a source delivers.
-Event = Connected | Disconnected | Ended | Hello | Layout | Sample | Log | Notice | Bye
 
 #: The newest records of each kind that are kept to be read again.
 _LOGS, _NOTICES = 1024, 256

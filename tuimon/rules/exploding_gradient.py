@@ -1,0 +1,305 @@
+"""`exploding_gradient`: gradients grow without bound, over time or towards the input, and do harm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tuimon.records.alert import Severity
+from tuimon.rules.depth import Weights, chains
+from tuimon.rules.evidence import MOST_NAMES, Hypothesis, evidence, number
+from tuimon.rules.loss import Loss, loss_of
+from tuimon.rules.robust import masked_median, rank_correlation, slope, spread, trailing_run
+from tuimon.rules.rule import HEALTHY, Abstain, Explanation, Finding, Findings, Firing, Rule, Stage, Verdict
+from tuimon.rules.series import Flags, Floats, Integers, Series, TensorSeries
+from tuimon.rules.view import View
+
+#: Samples looked at, samples that make the present, and samples before it that make a history.
+_WINDOW, _NOW, _HISTORY = 96, 4, 12
+#: A norm is huge at this multiple of its robust median (and 6 robust deviations): rare spikes reach it,
+#: four samples on end do not. The lower bar once it fires.
+_MULTIPLE, _HOLD_MULTIPLE, _DEVIATIONS = 10.0, 4.0, 6.0
+#: Growth: this many samples, explained by a line to this share, growing tenfold in all.
+_GROWTH_SAMPLES, _STRAIGHT = 12, 0.8
+#: Depth: growth per weight towards the input (TheDeepChecker: > 2), in all (AUTOTRAINER: > 70), weights.
+_PER_LAYER, _IN_ALL, _DEPTH = 2.0, 70.0, 5
+#: Relative to the weights: an update that replaces the weight, by a gradient larger than the weight.
+_REPLACES, _LARGER = 1.0, 1.0
+#: Above this an update ratio is harm in itself (TheDeepChecker: 1e-1).
+_HARM_UPDATE = 0.1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Case:
+    """One way in which gradients explode, found in the data."""
+
+    how: str
+    formula: str
+    normal: str
+    numbers: dict[str, object]
+    where: tuple[str, ...]
+    since_step: int | None
+
+
+def _judge(view: View, firing: Firing) -> Verdict:
+    series = _norms(view)
+    series = series.present
+    if len(series) < _NOW:
+        return Abstain(f"only {len(series)} observed steps of {_NOW}")
+    loss = loss_of(view)
+    case = _over_time(view, series, loss, firing)
+    case = case or _over_depth(view, loss, firing) or _over_weights(view, firing)
+    return HEALTHY if case is None else Findings((_finding(view, case, loss, series),))
+
+
+def _norms(view: View) -> Series:
+    """The gradient norm before clipping where it is known, since clipping hides the growth.
+
+    Under a loss scaler the norm before the optimizer may still carry the scale: then the applied one.
+    """
+    if view.sample.loss_scale is None:
+        before = view.scalar("grad_norm_preclip", _WINDOW)
+        if before.measured[-_NOW:].all() and len(before) >= _NOW:
+            return before
+    return view.scalar("grad_norm", _WINDOW)
+
+
+def _over_time(view: View, series: Series, loss: Loss | None, firing: Firing) -> _Case | None:
+    values = np.where(np.isfinite(series.values), series.values, np.inf)
+    logs: Floats = np.log(np.clip(values, 1e-300, 1e300))
+    high, base = _jumped(logs, firing)
+    run = trailing_run(high)
+    how = "jumped"
+    if run < _NOW:
+        run, how, base = _grew(logs), "grew", float(np.min(logs))
+    if not run:
+        return None
+    since = int(series.steps[-run])
+    if not _harms(view, loss, since, float(logs[-1] - base)):
+        return None
+    return _Case(
+        how=f"gradient norm {how} to {number(float(np.exp(min(700.0, logs[-1] - base))))} times its level",
+        formula="log norm against median + max(log 10, 6 * 1.4826 * MAD) of the samples before, four in a "
+        "row; or its least-squares slope over 12 samples >= log 10 / 12 with R2 >= 0.8; and loss or "
+        "weights suffer",
+        normal="below 10 times the median, or rising with a loss that falls",
+        numbers={"grad_norm": float(series.values[-1]), "median_before": float(np.exp(base)), "samples": run},
+        where=_grown(view, run),
+        since_step=since,
+    )
+
+
+def _jumped(logs: Floats, firing: Firing) -> tuple[Flags, float]:
+    """Which samples stand far above the history before the present ones, and the level of that history."""
+    # Half of the window is history once there is enough: an explosion that lasts must not become normal.
+    history = logs[: max(_HISTORY, len(logs) // 2)]
+    if len(logs) < _HISTORY + _NOW:
+        return np.zeros(len(logs), np.bool_), float(np.median(history))
+    base = float(np.median(history))
+    multiple = np.log(_HOLD_MULTIPLE if firing else _MULTIPLE)
+    return logs > base + max(multiple, _DEVIATIONS * spread(history)), base
+
+
+def _grew(logs: Floats) -> int:
+    """Samples over which the norm grew steadily and at least tenfold, up to now; 0 if it did not."""
+    for count in (_GROWTH_SAMPLES, _GROWTH_SAMPLES // 2):
+        newest = logs[-count:]
+        if len(newest) < count:
+            continue
+        rise, straight = slope(newest)
+        # Over few samples only a growth that noise cannot make: a hundredfold.
+        needed = np.log(_MULTIPLE) * (1 if count == _GROWTH_SAMPLES else 2)
+        if rise * (count - 1) >= needed and straight >= _STRAIGHT and newest[-2:].max() >= newest.max():
+            return count
+    return 0
+
+
+def _harms(view: View, loss: Loss | None, since: int, rise: float) -> bool:
+    """Effect before form: a norm may grow while a model learns well."""
+    if loss is not None and len(loss) >= _NOW:
+        return loss.rises(loss.before(since), share=0.1)
+    weights = chains(view)[0].weights if view.layout is not None else np.zeros(0, np.int64)
+    updates = view.tensors("update_ratio", weights, _NOW)
+    if updates.measured.any():
+        moves = masked_median(updates.values, updates.measured, axis=0)
+        return bool(np.nanmax(moves) > _HARM_UPDATE)
+    # Neither the loss nor the updates are seen: only what cannot be anything else.
+    return bool(rise > np.log(1e3))
+
+
+def _grown(view: View, run: int) -> tuple[str, ...]:
+    """Weights whose own gradient grew most of that, in execution order; empty when rows are not seen."""
+    if view.layout is None:
+        return ()
+    names: list[str] = []
+    for chain in chains(view):
+        gradients = view.tensors("rms", chain.gradients, _WINDOW)
+        if not len(gradients.steps) or not len(chain):
+            continue
+        split = max(1, len(gradients.steps) - run)
+        before = masked_median(gradients.values[:split], gradients.measured[:split], axis=0)
+        now = masked_median(gradients.values[-2:], gradients.measured[-2:], axis=0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            grew = now / before
+        best = np.nanmax(grew) if not np.isnan(grew).all() else np.nan
+        names += [chain.names[i] for i in np.flatnonzero((grew >= 3.0) & (grew >= best / 10.0))]
+    return tuple(names)
+
+
+def _over_depth(view: View, loss: Loss | None, firing: Firing) -> _Case | None:
+    """Growing through the layers towards the input, more than twofold each."""
+    if view.layout is None:
+        return None
+    for chain in chains(view):
+        gradients = view.tensors("rms", chain.gradients, _NOW)
+        if len(gradients.steps) < _NOW or len(chain) < _DEPTH:
+            continue
+        profile = masked_median(gradients.values, gradients.measured, axis=0)
+        usable = np.isfinite(profile) & (profile > 0)
+        if usable.sum() < _DEPTH:
+            continue
+        logs = np.log(profile[usable])
+        growth = float(np.exp(-slope(logs)[0]))
+        in_all = float(np.exp(min(700.0, logs[0] - logs[-1])))
+        kept = not firing.isdisjoint(chain.names)
+        if growth < _PER_LAYER * (0.8 if kept else 1.0) or in_all < _IN_ALL:
+            continue
+        if rank_correlation(logs) > -0.8 or _learns_anyway(view, chain, loss):
+            continue
+        names = [chain.names[i] for i in np.flatnonzero(usable)]
+        worst = max(1, sum(logs >= logs.max() - np.log(10.0)))
+        return _Case(
+            how=f"gradients grow {number(growth)} times per layer towards the input, {number(in_all)} in all",
+            formula="exp of minus the least-squares slope over depth of log median RMS(gradient), "
+            "weights only",
+            normal="below 2 per layer and 70 in all",
+            numbers={"growth_per_layer": growth, "growth_in_all": in_all, "weights": len(names)},
+            where=tuple(names[:worst]),
+            since_step=_first_above(gradients, np.flatnonzero(usable)),
+        )
+    return None
+
+
+def _learns_anyway(view: View, chain: Weights, loss: Loss | None) -> bool:
+    updates = view.tensors("update_ratio", chain.weights, _NOW)
+    moves = masked_median(updates.values, updates.measured, axis=0)
+    calm = bool(updates.measured.any()) and not np.nanmax(moves) > _HARM_UPDATE
+    return bool(calm and loss is not None and loss.improves())
+
+
+def _first_above(gradients: TensorSeries, usable: Integers) -> int:
+    values = gradients.values[:, usable]
+    high = values[:, 0] > _IN_ALL * values[:, -1]
+    return int(gradients.steps[-max(1, trailing_run(high))])
+
+
+def _over_weights(view: View, firing: Firing) -> _Case | None:
+    """Larger than the weights themselves, and updates that replace those, from the first step on or later."""
+    if view.layout is None:
+        return None
+    for chain in chains(view):
+        updates = view.tensors("update_ratio", chain.weights)
+        if len(updates.steps) < _NOW or not len(chain):
+            continue
+        gradients = view.tensors("rms", chain.gradients)
+        weights = view.tensors("rms", chain.weights)
+        bar = _REPLACES * (0.3 if not firing.isdisjoint(chain.names) else 1.0)
+        measured = updates.measured & gradients.measured & weights.measured
+        # A weight of zeros (a fresh head, an adapter) is replaced once, by design.
+        replaced = measured & (updates.values > bar) & (gradients.values > _LARGER * weights.values)
+        replaced &= weights.values > 0
+        steady: Flags = np.all(replaced[-_NOW:], axis=0)
+        if not steady.any():
+            continue
+        any_replaced: Flags = np.any(replaced[:, steady], axis=1)
+        run = trailing_run(any_replaced)
+        middle = float(np.median(updates.values[-1, steady]))
+        return _Case(
+            how=f"gradients outgrow the weights: updates of {number(middle)} times the weight",
+            formula="||dw|| / ||w|| > 1 and RMS(gradient) > RMS(weight), four samples in a row",
+            normal="update ratio 1e-3 to 1e-2, gradients below the weights",
+            numbers={"update_ratio": middle, "weights": int(steady.sum())},
+            where=tuple(chain.names[i] for i in np.flatnonzero(steady)),
+            since_step=int(updates.steps[-run]),
+        )
+    return None
+
+
+def _finding(view: View, case: _Case, loss: Loss | None, series: Series) -> Finding:
+    since = case.since_step if case.since_step is not None else view.sample.step
+    numbers = {
+        **case.numbers, "loss": view.sample.loss, "loss_before": None if loss is None else loss.before(since),
+        "lr": list(view.sample.lr), "affected": len(case.where),
+    }  # fmt: skip
+    return Finding(
+        where=case.where[:MOST_NAMES],
+        summary=f"{case.how}, since step {since}",
+        evidence=evidence(
+            formula=case.formula,
+            numbers=numbers,
+            window=(int(series.steps[0]), view.sample.step),
+            normal=case.normal,
+            series=("grad_norm", "grad_norm_preclip", "gradient_rms", "update_ratio", "loss"),
+            hypotheses=_HYPOTHESES,
+        ),
+        advice="Clip the gradient norm, lower the learning rate, check the initialisation (gain) and "
+        "normalise inputs and targets; in recurrent networks shorten the unrolled length.",
+        since_step=since,
+        severity=Severity.CRITICAL if loss is None or not loss.improves() else Severity.WARNING,
+    )
+
+
+_HYPOTHESES: tuple[Hypothesis, ...] = (
+    ("initialisation too large for the depth", "the profile grows towards the input from the first step on"),
+    ("a step too large threw the weights out", "update ratio or learning rate rose just before"),
+    ("targets or inputs are not normalised", "the loss started orders of magnitude above its usual size"),
+    ("a recurrent product of many factors", "the recurrent weight's gradient dominates"),
+)
+
+EXPLODING_GRADIENT = Rule(
+    id="exploding_gradient",
+    stage=Stage.BACKWARD,
+    needs=("grad_norm",),
+    severity=Severity.CRITICAL,
+    patience=3,
+    clear_patience=8,
+    judge=_judge,
+    causes=frozenset(
+        (
+            "nonfinite",
+            "dead_neurons",
+            "lr_too_high",
+            "saturated_activation",
+            "diverging_loss",
+            "loss_spike",
+            "clipping_always_on",
+            "weight_growth",
+        )
+    ),
+    explain=Explanation(
+        meaning="Gradients are huge for this run's own history, grow without bound, grow from layer to layer "
+        "towards the input, or are larger than the weights that they change; and the loss or the weights "
+        "suffer. Rare spikes that recover, norms that change with warm-up or while the loss falls, and "
+        "losses scaled for mixed precision are no explosion.",
+        formula="one of: log norm > median + max(log 10, 6 * 1.4826 * MAD) four samples in a row; slope "
+        "of the "
+        "log norm >= log(10) / 12 samples with R2 >= 0.8; growth towards the input > 2 per weight and > "
+        "70 in "
+        "all; ||dw||/||w|| > 1 with RMS(gradient) > RMS(weight). The first two need a loss that rises "
+        "by more "
+        "than 10 % and 4 deviations of its noise.",
+        sources=(
+            "Pascanu, Mikolov, Bengio 2013, On the difficulty of training recurrent neural networks",
+            "Zhang et al. 2021, AUTOTRAINER: first / last gradient > 70",
+            "Ben Braiek and Khomh 2023, TheDeepChecker: growth per layer > 2, update ratio > 1e-1",
+            "Huang et al. 2025, ZClip: robust scores on gradient norms; median and MAD here, since a mean "
+            "inflates after one spike",
+        ),
+        try_next=(
+            "Clip the gradient norm (torch.nn.utils.clip_grad_norm_).",
+            "Lower the learning rate, or warm it up.",
+            "Initialise smaller, normalise inputs, targets and activations.",
+        ),
+    ),
+)
