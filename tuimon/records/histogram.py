@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 #: What `Histogram.quantile` promises: abs(estimate - x) <= QUANTILE_RELATIVE_ERROR * abs(x),
-#: for the element x of that rank among the elements counted.
+#: for the element x of that rank among the elements counted. Below 2**-1022 the estimate is itself
+#: rounded to float64, by at most half of the smallest number (2**-1075).
 QUANTILE_RELATIVE_ERROR = 1.0 / 3.0
 
 

@@ -11,6 +11,9 @@ import re
 import stat
 from pathlib import Path
 
+#: Where sockets go when the user has no runtime directory. Fixed, so that both sides agree.
+TEMPORARY = Path("/tmp")
+
 _NAME = re.compile(r"([1-9][0-9]{0,9})-([0-9]{1,20})\.sock")
 
 
@@ -30,7 +33,7 @@ def directory_candidates(uid: int) -> tuple[Path, ...]:
     """
     named = os.environ.get("XDG_RUNTIME_DIR", "")
     found = [Path(named) / "tuimon"] if named.startswith("/") and uid == os.geteuid() else []
-    found += [Path(f"/run/user/{uid}/tuimon"), Path(f"/tmp/tuimon-{uid}")]
+    found += [Path(f"/run/user/{uid}/tuimon"), TEMPORARY / f"tuimon-{uid}"]
     return tuple(dict.fromkeys(found))
 
 
@@ -49,7 +52,7 @@ def socket_directory(uid: int | None = None) -> Path:
     uid = os.geteuid() if uid is None else uid
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     # `su` and `sudo` hand on another user's runtime directory, batch systems one that is gone.
-    path = Path(runtime) / "tuimon" if _is_own_directory(runtime, uid) else Path(f"/tmp/tuimon-{uid}")
+    path = Path(runtime) / "tuimon" if _is_own_directory(runtime, uid) else TEMPORARY / f"tuimon-{uid}"
     try:
         path.mkdir(0o700)
     except FileExistsError:

@@ -71,10 +71,16 @@ def connect_unix(path: Path, timeout_s: float | None = 5.0, owner: int | None = 
     """
     client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
-        client.settimeout(timeout_s)
+        if timeout_s is not None:
+            # Not `settimeout`: on a non-blocking socket a full queue fails at once.
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(timeout_s))
         with _short(path) as address:
             client.connect(address)
         check_peer(client, owner)
+        client.settimeout(timeout_s)
+    except BlockingIOError:
+        client.close()
+        raise TimeoutError(f"{path} took no connection within {timeout_s:g} s") from None
     except BaseException:
         client.close()
         raise
@@ -116,6 +122,12 @@ def is_listening(path: Path) -> bool:
             except BlockingIOError:
                 pass  # its queue of connections is full: alive, and busy
     return True
+
+
+def _timeval(time_s: float) -> bytes:
+    whole_s = int(time_s)
+    # At least a microsecond: the kernel takes 0 as "for ever".
+    return struct.pack("@ll", whole_s, max(1, int((time_s - whole_s) * 1e6)))
 
 
 def _unlink_dead(path: Path) -> None:
