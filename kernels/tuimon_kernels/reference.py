@@ -172,7 +172,13 @@ class StridedSample:
     def _samples(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         if [_kind(tensor) for tensor in tensors] != self._kinds:
             raise ValueError("the sampler was made for tensors of another number, size or type")
-        return [flat(tensor)[::stride].clone() for tensor, stride in zip(tensors, self._strides, strict=True)]
+        return [_sample(tensor, stride) for tensor, stride in zip(tensors, self._strides, strict=True)]
+
+
+def _sample(tensor: torch.Tensor, stride: int) -> torch.Tensor:
+    if tensor.data_ptr() == 0:
+        return torch.full((-(-tensor.numel() // stride),), math.nan, dtype=torch.float64)
+    return flat(tensor)[::stride].clone()
 
 
 def _kind(tensor: torch.Tensor) -> tuple[int, DType]:
@@ -183,8 +189,6 @@ def _kind(tensor: torch.Tensor) -> tuple[int, DType]:
 
 
 def _ratio(new: torch.Tensor, old: torch.Tensor) -> float:
-    if len(new) != len(old):  # the storage was released or came back in between
-        return math.nan
     moved, size = (float(torch.linalg.vector_norm(v)) for v in (new - old, old))
     if size == 0.0:
         return moved if math.isnan(moved) else (math.inf if moved > 0.0 else 0.0)

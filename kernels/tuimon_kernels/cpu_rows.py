@@ -1,0 +1,168 @@
+"""From tensors to rows of the table: the loops over blocks and over a list of tensors.
+
+Columns (int64 unless said otherwise; one row per slot):
+
+========  =======================================================================================
+plan      dtype, channels, layout, inner, activity, has limits, first place in `last` and in `bins`
+limits    fp64: lo, hi, rounded outwards to the type that compares (fp32, or fp64 for wide rows)
+book      n, nan, +inf, -inf, zero, limit, looked at, zeros among them, first and last bin in use
+moments   fp64: sum, sum of squares, min, max
+bins      flat: per slot negatives, then positives, from the first exponent of its type upwards
+last      flat: per channel the observation at which it was last active
+tables    uint32 scratch of `cpu_bins`; `buffer` is the address of BUFFER fp32 numbers of scratch
+========  =======================================================================================
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tuimon_kernels.cpu_activity import search_channels
+from tuimon_kernels.cpu_bins import flush, look, look_wide
+from tuimon_kernels.cpu_block import add_block, add_wide_block, at_limits, widen
+from tuimon_kernels.cpu_jit import carray, exact, merged, pointer
+from tuimon_kernels.spec import BLOCK, SAMPLE, Activity, DType
+
+PLAN, BOOK, BUFFER = 8, 10, BLOCK
+EMPTY_LOW, EMPTY_HIGH = 1 << 30, -1
+
+_FLOAT64, _FLOAT32 = int(DType.FLOAT64), int(DType.FLOAT32)
+_POSITIVE = int(Activity.POSITIVE)
+# The bits of -inf and of -0.0 as signed integers: see `cpu_activity`.
+_FLOORS = (
+    (-(1 << 52), -(1 << 63)),
+    (-(1 << 23), -(1 << 31)),
+    (-(1 << 10), -(1 << 15)),
+    (-(1 << 7), -(1 << 15)),
+)
+BINS = tuple(2 * (dtype.exponents[1] - dtype.exponents[0] + 1) for dtype in DType)
+"""Bins of a row by dtype, both signs."""
+
+
+@exact
+def in_turn(block: int, n: int, shift: int) -> bool:
+    """`tuimon_kernels.spec.sampled`, compiled; `shift` is slot + observation."""
+    full = n // BLOCK
+    return (min(block, max(full - 1, 0)) + shift) % max(1, min(SAMPLE, full)) == 0
+
+
+@exact
+def add_narrow(
+    address: int,
+    n: int,
+    buffer: int,
+    shift: int,
+    plan: Any,
+    limits: Any,
+    book: Any,
+    moments: Any,
+    row: Any,
+    tables: Any,
+) -> None:
+    """Add an fp32 tensor to its row, or an fp16 or bf16 one, widened block by block."""
+    low, high = 255, 0
+    for start in range(0, n, BLOCK):
+        m = min(BLOCK, n - start)
+        at = address + 4 * start
+        if plan[0] != _FLOAT32:
+            at = buffer
+            widen(
+                carray(pointer(address + 2 * start), m, np.int16), plan[0], carray(pointer(at), m, np.int32)
+            )
+        values = carray(pointer(at), m, np.float32)
+        zero = add_block(carray(pointer(at), m, np.int32), values, book, moments)
+        if plan[5]:
+            book[5] += at_limits(values, np.float32(limits[0]), np.float32(limits[1]))
+        if in_turn(start // BLOCK, n, shift):
+            first, last = look(carray(pointer(at), m, np.uint32), tables, row, book)
+            low, high = min(low, first), max(high, last)
+            book[6] += m
+            book[7] += zero
+    flush(tables, 4, 256, low, high, row, book)
+
+
+@exact
+def add_wide(
+    address: int, n: int, shift: int, plan: Any, limits: Any, book: Any, moments: Any, row: Any, tables: Any
+) -> None:
+    """Add an fp64 tensor to its row."""
+    low, high = 2047, 0
+    for start in range(0, n, BLOCK):
+        m = min(BLOCK, n - start)
+        at = address + 8 * start
+        values = carray(pointer(at), m, np.float64)
+        zero = add_wide_block(carray(pointer(at), m, np.int64), values, book, moments)
+        if plan[5]:
+            book[5] += at_limits(values, limits[0], limits[1])
+        if in_turn(start // BLOCK, n, shift):
+            first, last = look_wide(carray(pointer(at), m, np.uint64), tables, row, book)
+            low, high = min(low, first), max(high, last)
+            book[6] += m
+            book[7] += zero
+    flush(tables, 1, 2048, low, high, row, book)
+
+
+@merged
+def bins_of(bins: Any, plan: Any) -> Any:
+    """Return the bins of one row."""
+    return bins[plan[7] : plan[7] + BINS[plan[0]]]
+
+
+@exact
+def search(address: int, n: int, plan: Any, last: Any, marks: Any, observation: int) -> None:
+    """Mark the channels of a tensor that are active."""
+    channels, inner = plan[1], plan[3]
+    last = last[plan[6] : plan[6] + channels]
+    floor = _FLOORS[plan[0]][0 if plan[4] == _POSITIVE else 1]
+    memory = pointer(address)
+    if plan[0] == _FLOAT64:
+        search_channels(
+            carray(memory, n, np.int64), channels, inner, np.int64(floor), last, marks, observation
+        )
+    elif plan[0] == _FLOAT32:
+        search_channels(
+            carray(memory, n, np.int32), channels, inner, np.int32(floor), last, marks, observation
+        )
+    else:
+        search_channels(
+            carray(memory, n, np.int16), channels, inner, np.int16(floor), last, marks, observation
+        )
+
+
+@merged
+def add_all(
+    rows: Any,
+    addresses: Any,
+    sizes: Any,
+    observation: int,
+    plans: Any,
+    limits: Any,
+    books: Any,
+    moments: Any,
+    bins: Any,
+    last: Any,
+    tables: Any,
+    buffer: int,
+    marks: Any,
+) -> int:
+    """Add the tensors at these addresses to these rows; return the first place of an unknown row, else -1."""
+    wrong = -1
+    for item in range(rows.size - 1, -1, -1):
+        if not 0 <= rows[item] < plans.shape[0]:
+            wrong = item
+    for item in range(rows.size if wrong < 0 else 0):
+        row, n, address = rows[item], sizes[item], addresses[item]
+        if n == 0 or address == 0:
+            continue
+        plan, book, shift = plans[row], books[row], row + observation
+        mine = bins_of(bins, plan)
+        book[0] += n
+        if plan[0] == _FLOAT64:
+            add_wide(address, n, shift, plan, limits[row], book, moments[row], mine, tables)
+        else:
+            add_narrow(address, n, buffer, shift, plan, limits[row], book, moments[row], mine, tables)
+        if plan[1]:
+            search(address, n, plan, last, marks, observation)
+    return wrong
