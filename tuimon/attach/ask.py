@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from tuimon.attach.errors import Garbled, NoAnswer, WrongProtocol
-from tuimon.attach.transport import Connection, Transport
+from tuimon.attach.transport import Connection, Transport, left_s
 from tuimon.attach.validation import Validator
 from tuimon.records.hello import Hello
 from tuimon.records.record import Record
@@ -51,7 +51,9 @@ def _answer(
         for record in _records(connection, timeouts_s, clock):
             if isinstance(record, Hello):
                 hello = record
-            elif isinstance(record, Sample) and hello is not None:
+            elif hello is None:
+                raise BadFrame(f"it begins with a {type(record).__name__}, not with a Hello")
+            elif isinstance(record, Sample):
                 return hello, record.step
     except TimeoutError:
         if hello is None:
@@ -68,7 +70,7 @@ def _records(
     decoder, validator = Decoder(), Validator()
     first_s, more_s = timeouts_s
     deadline_s, answered = clock() + first_s, False
-    while chunk := connection.recv(max(0.0, deadline_s - clock())):
+    while chunk := connection.recv(left_s(deadline_s, clock)):
         for payload in decoder.feed(chunk):
             record = decode(payload)
             if record is None:

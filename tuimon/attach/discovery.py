@@ -72,14 +72,17 @@ class TrainingProcess:
     socket: Path | None = None
 
 
-def list_trainings(proc: Path = PROC) -> list[TrainingProcess]:
+def list_trainings(proc: Path = PROC, timeout_s: float = 1.0) -> list[TrainingProcess]:
     """Every process of this machine in which an agent listens, and every other one that has
     loaded PyTorch, ascending by pid. Only what this user may look into is found.
+
+    Takes at most about `timeout_s` for agents that do not answer; they are listed with that reason.
     """
     processes = [p for p in all_processes(proc) if _may_look_into(p)]
     sockets = {p.pid: path for p in processes if (path := _listening_socket(p, proc)) is not None}
     with ThreadPoolExecutor(_ASKED_AT_ONCE, "tuimon-ask") as pool:
-        asked = pool.map(_introduced, ((p, sockets[p.pid]) for p in processes if p.pid in sockets))
+        agents = [p for p in processes if p.pid in sockets]
+        asked = pool.map(lambda p: _introduced(p, sockets[p.pid], timeout_s), agents)
         silent = [_without_agent(p) for p in _trainings_without_agent(processes, sockets, proc)]
         return sorted([*asked, *silent], key=lambda training: training.pid)
 
@@ -168,11 +171,10 @@ def _listening_socket(facts: ProcessFacts, proc: Path) -> Path | None:
     return next((path for path in _possible_sockets(facts, proc) if _is_listening(path)), None)
 
 
-def _introduced(agent: tuple[ProcessFacts, Path]) -> TrainingProcess:
-    facts, path = agent
+def _introduced(facts: ProcessFacts, path: Path, timeout_s: float) -> TrainingProcess:
     training = TrainingProcess(facts.pid, user_name(facts.uid), facts.command, framework="torch", socket=path)
     try:
-        hello, step = ask(UnixTransport(path, facts.pid, facts.uid, timeout_s=1.0))
+        hello, step = ask(UnixTransport(path, facts.pid, facts.uid, timeout_s), timeout_s)
     except (AttachError, OSError) as error:
         return replace(training, reason=str(error))
     return replace(

@@ -49,7 +49,8 @@ class OtherUser(AttachError):
     """The process belongs to a user whose processes this one may not look into."""
 
     def __init__(self, pid: int | None, user: str) -> None:
-        super().__init__(f"{_process(pid)} belongs to user {user}", f"run tuimon as {user}, or as root", pid)
+        remedy = f"run tuimon as {user}" + ("" if user == "root" else ", or as root")
+        super().__init__(f"{_process(pid)} belongs to user {user}", remedy, pid)
 
     @property
     def is_final(self) -> bool:

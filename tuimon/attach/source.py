@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tuimon.attach.delivered import Delivered
 from tuimon.attach.errors import AttachError, Garbled, NoAnswer, WrongProtocol
 from tuimon.attach.events import Connected, Disconnected, Ended, Event
-from tuimon.attach.transport import Connection, Transport
+from tuimon.attach.transport import Connection, Transport, left_s
 from tuimon.attach.validation import Validator
 from tuimon.records.hello import Hello
 from tuimon.records.layout import Layout
@@ -183,7 +183,7 @@ class Source:
         decoder, validator = Decoder(), Validator()
         deadline_s: float | None = self._clock() + self._hello_timeout_s
         while not self._stopping.is_set():
-            chunk = connection.recv(None if deadline_s is None else max(0.0, deadline_s - self._clock()))
+            chunk = connection.recv(None if deadline_s is None else left_s(deadline_s, self._clock))
             if not chunk:
                 cut = " in the middle of a record" if decoder.pending_bytes else ""
                 return f"the connection ended{cut}"

@@ -11,7 +11,7 @@ import select
 import socket
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -61,6 +61,18 @@ class Transport(Protocol):
             AttachError: none can be had, and why.
             OSError: none can be had just now.
         """
+
+
+def left_s(deadline_s: float, clock: Callable[[], float]) -> float:
+    """Time until a deadline, for `Connection.recv`.
+
+    Raises:
+        TimeoutError: it has passed; even where bytes wait, so that a trickle cannot put it off.
+    """
+    left = deadline_s - clock()
+    if left <= 0.0:
+        raise TimeoutError("the time is up")
+    return left
 
 
 class UnixConnection:
