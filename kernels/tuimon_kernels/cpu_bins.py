@@ -2,7 +2,7 @@
 
 A row's bins are int64 [2, width], negatives first, from the type's first exponent upwards. Elements are
 counted by the top bits of their pattern (sign and exponent field) into a scratch of uint32, which is then
-added to the row from the smallest to the largest field met: a small tensor pays for its span, not for all bins.
+added to the row from the smallest to the largest field met: a small tensor pays for its own span only.
 """
 
 from __future__ import annotations
