@@ -15,8 +15,9 @@ from tuimon.rules.rule import HEALTHY, Abstain, Explanation, Finding, Findings, 
 from tuimon.rules.series import Flags, Floats, Integers
 from tuimon.rules.view import View
 
-#: Samples looked at, and samples that make a run of long steps.
-_WINDOW, _RUN = 64, 8
+#: Samples looked at, samples that make the present, and a run of long steps under which a loss should have
+#: moved: by then a training that learns 1 % a step shows it through 5 % of noise.
+_WINDOW, _NOW, _RUN = 64, 8, 12
 #: Update ratio (median over weights) that is far above the healthy 1e-3..1e-2 (cs231n notes;
 #: TheDeepChecker: 1e-1 is suspicious), the lower bar once it fires, the one from which a single update
 #: may throw the loss out, and the one that an overshoot needs beside its alternating loss.
@@ -69,7 +70,7 @@ def _taken(view: View) -> _Steps:
     weights = view.per_layout(deep_weights).weights
     updates = view.tensors("update_ratio", weights, _WINDOW)
     ratios = masked_median(updates.values, updates.measured, axis=1)
-    by_weight = masked_median(updates.values[-_RUN:], updates.measured[-_RUN:], axis=0)
+    by_weight = masked_median(updates.values[-_NOW:], updates.measured[-_NOW:], axis=0)
     return _Steps(updates.steps, ratios, by_weight)
 
 
@@ -85,7 +86,7 @@ def _thrown(loss: Loss, taken: _Steps) -> _Case | None:
         return None
     # The jump must be larger than noise and half of the level, and most of what came after stays above.
     bar = before + max(10.0 * _noise_before(loss, first), 0.5 * abs(before))
-    jumped = after[: 2 * _RUN].max() > bar
+    jumped = after[: 2 * _NOW].max() > bar
     if not jumped or loss.now < before - 2.0 * _noise_before(loss, first) - 0.1 * abs(before):
         return None
     ratio = float(taken.ratios[long].max())
@@ -106,14 +107,12 @@ def _stuck(view: View, loss: Loss, taken: _Steps, firing: Firing) -> _Case | Non
     if run < _RUN or (not firing and _rate_rose(view)):
         return None
     since = int(taken.steps[-run])
-    before = loss.before(since)
-    fell = before - loss.now > max(loss.noise, 0.02 * abs(before))
     learned = loss.start > 0 and loss.now < _UNLEARNED * loss.start
-    if np.isfinite(loss.now) and ((fell and _still_falls(loss, run)) or learned):
+    if np.isfinite(loss.now) and (learned or _falls(loss, run)):
         return None
     known = taken.ratios[-run:][~np.isnan(taken.ratios[-run:])]
     ratio = float(np.median(known)) if len(known) else float("inf")
-    rises = loss.rises(before, share=0.05)
+    rises = loss.rises(loss.before(since), share=0.05)
     how = "the loss rises under long steps" if rises else "the loss does not come down under long steps"
     return _Case(how, since, ratio)
 
@@ -124,20 +123,22 @@ def _run(high: Flags) -> int:
     while run < len(high):
         gap = trailing_run(~high[: len(high) - run])
         further = trailing_run(high[: len(high) - run - gap])
-        if gap > 1 or further < _RUN - 1:
+        if gap > 1 or further < _NOW - 1:
             break
         run += gap + further
     return run
 
 
-def _still_falls(loss: Loss, run: int) -> bool:
-    """Whether the newer half of the run stands below the older half by more than its noise."""
-    values = loss.values[-run:]
+def _falls(loss: Loss, run: int) -> bool:
+    """Whether the newer half of the run stands below the older half by more than noise makes of it."""
+    values = loss.values[-min(run, 4 * _NOW) :]
     half = len(values) // 2
-    if half < 2:
-        return True
     older, newer = float(np.median(values[:half])), float(np.median(values[half:]))
-    return older - newer > max(loss.noise / np.sqrt(half), 0.005 * abs(older)) or loss.now <= loss.best
+    if not np.isfinite(older):
+        return bool(np.isfinite(newer))
+    # The standard error of a median is 1.25 times that of a mean; two medians, two deviations.
+    chance = 2.0 * 1.25 * loss.noise * float(np.sqrt(2.0 / half))
+    return older - newer > max(chance, 0.005 * abs(older))
 
 
 def _rate_rose(view: View) -> bool:
@@ -168,7 +169,8 @@ def _finding(view: View, case: _Case, loss: Loss, taken: _Steps) -> Finding:
     long = np.flatnonzero(ratios >= min(_HIGH, case.ratio))
     where = tuple(names[i] for i in long) or names[:1]
     rate = next((value for value in view.sample.lr if value is not None), None)
-    lost = not np.isfinite(loss.now) or loss.rises(loss.start, share=0.05)
+    far_up = loss.now - loss.start > 0.5 * abs(loss.start)
+    lost = far_up or not np.isfinite(loss.now) or loss.rises(loss.start, share=0.05)
     factor = 10.0 ** np.ceil(np.log10(min(max(case.ratio / 0.01, 3.0), 1e4)))
     return Finding(
         where=where[:MOST_NAMES],
@@ -230,7 +232,7 @@ LR_TOO_HIGH = Rule(
         "steps alone are no fault while the loss falls; nor is a loss that stands still under short ones.",
         formula="u = median over weights of ||dw||/||w||. One of: u >= 0.3 at some step, then a loss "
         "above its "
-        "level before by half of it and 10 deviations of noise, not come back; u >= 0.1 for 8 samples (holds "
+        "level before by half of it and 10 deviations of noise, not come back; u >= 0.1 for 12 samples (holds "
         "from 0.05) with a loss that does not fall and is above 30 % of its start; u >= 0.03 with 9 of 10 "
         "neighbouring loss differences opposed, by a quarter of all gained so far. A rate that is just "
         "rising "

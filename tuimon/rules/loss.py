@@ -21,7 +21,7 @@ class Loss:
     #: int64[t] and float64[t], newest last, at most 512.
     steps: Integers
     values: Floats
-    #: Median of the first values of the run; of finite ones only, infinite without any.
+    #: Where it stood before training changed much: the first value, or the median of three if that is less.
     start: float
 
     def __len__(self) -> int:
@@ -71,7 +71,7 @@ def loss_of(view: View) -> Loss | None:
     if not len(series):
         return None
     values = np.where(np.isnan(series.values), np.inf, series.values)
-    return Loss(series.steps[-_WINDOW:], values[-_WINDOW:], _level(values[:3][np.isfinite(values[:3])]))
+    return Loss(series.steps[-_WINDOW:], values[-_WINDOW:], min(float(values[0]), _level(values[:3])))
 
 
 def _level(values: Floats) -> float:

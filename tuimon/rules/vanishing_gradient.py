@@ -22,8 +22,9 @@ _FIRE, _HOLD = -3.0, -2.5
 #: update ratio is about 1e-3 (cs231n notes), and 1e-5 is suspicious by itself (TheDeepChecker); a layer
 #: that gets 1e-4 and a hundredth of the others is left behind.
 _BEHIND, _STILL = 1e-2, 1e-4
-#: The decay must go through the layers: a cut at one place is another fault.
-_MONOTONE = 0.7
+#: The decay must go through the layers: falling in rank, and no single place with most of it. A cut at one
+#: place (a dead or saturated layer, a part with a loss of its own) is another fault.
+_MONOTONE, _ONE_PLACE = 0.7, 0.75
 #: Stands for a gradient of exact zeros: below the smallest float32.
 _FLOOR = 1e-46
 
@@ -66,13 +67,24 @@ def _judge_chain(view: View, chain: Weights, firing: Firing) -> Finding | str | 
         return "the last layers get no gradient or do not move either"
     late, late_moves = float(np.median(profile[-part:])), float(np.median(moves[-part:]))
     bar = _HOLD if not firing.isdisjoint(chain.names) else _FIRE
-    weak = (profile < late + bar) & (moves < _STILL) & (moves < _BEHIND * late_moves)
-    if not weak[0] or weak[:part].mean() < 1.0 or rank_correlation(profile) < _MONOTONE:
+    still = moves < min(_STILL, _BEHIND * late_moves)
+    early = float(np.median(profile[:part]))
+    if early >= late + bar or not still[:part].all() or not _decays(profile):
         return None
+    weak = still & (profile < late + bar)
     ratios = np.median(logs[:, :part], axis=1) - np.median(logs[:, -part:], axis=1)
     run = trailing_run(ratios < bar)
     since = int(gradients.steps[-run]) if run else None
     return _finding(chain, profile, moves, np.flatnonzero(weak), part, gradients, since)
+
+
+def _decays(profile: Floats) -> bool:
+    """Whether the profile falls towards the input layer by layer."""
+    zero = profile <= np.log10(_FLOOR)
+    # How far exact zeros lie below the rest is unknown; they must not look like the one big cut.
+    known = np.where(zero, profile[~zero].min() - 1.0, profile)
+    drops = np.diff(known)
+    return rank_correlation(known) >= _MONOTONE and bool(drops.max() <= _ONE_PLACE * (known.max() - known[0]))
 
 
 def _logs(gradients: TensorSeries) -> Floats:

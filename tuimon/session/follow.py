@@ -35,6 +35,9 @@ def follow(
 ) -> Iterator[Change]:
     """Every change of a run, in order, until it ends, `stop()` is true or the iterator is closed.
 
+    `stop` is asked between events: the changes of one event (a sample and the alerts that it
+    fired) are never torn apart.
+
     `open_source` makes the source from the function that it shall deliver to, such as
     ``lambda deliver: Source(transport, deliver, alive)``. A consumer that lags loses the oldest
     samples. The session belongs to the thread that iterates.
@@ -49,8 +52,6 @@ def follow(
                 continue
             for change in session.apply(event):
                 yield change
-                if stop():
-                    return
             if isinstance(event, Ended):
                 return
     finally:
