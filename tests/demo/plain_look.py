@@ -13,6 +13,7 @@ from tuimon.demo.model import ByteTransformer
 from tuimon.demo.recipe import Recipe
 from tuimon.demo.text import random_batch, standard_library
 
+
 @dataclass
 class Look:
     """Per step unless said otherwise; per block means of the weight of `mlp.up`."""
@@ -80,7 +81,8 @@ def _look(recipe: Recipe, steps: int, seed: int) -> Look:
         if not loss.isfinite():
             break
         seen.gradients.append([up.grad.square().mean().sqrt().item() for up in ups])
-        seen.updates.append([((up.detach() - b).norm() / b.norm()).item() for up, b in zip(ups, before)])
+        moved = [(up.detach() - old).norm() / old.norm() for up, old in zip(ups, before, strict=True)]
+        seen.updates.append([share.item() for share in moved])
     seen.silent = [1 - units.float().mean().item() for units in awake]
     return seen
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from plain_look import Look, look
+
 from tuimon.demo.recipe import RECIPES, Recipe, leave_alone
 from tuimon.demo.scenario import SCENARIOS
 

@@ -1,0 +1,157 @@
+"""Following a run without a screen, to its end or to the end of what was asked for."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+from tuimon.attach.discovery import attach_to
+from tuimon.attach.errors import AttachError
+from tuimon.attach.events import Ended, Event
+from tuimon.attach.source import Source
+from tuimon.cli.exits import ALERTED, FINE, Failure
+from tuimon.records.alert import AlertState, Severity
+from tuimon.session.change import AlertChanged, Change, ConnectionChanged, Sampled
+from tuimon.session.connection import ConnectionState
+from tuimon.session.follow import follow
+from tuimon.session.session import Session
+from tuimon.wire.commands import Cadence, Subscribe
+
+#: How long to try before a training that never answered is given up, seconds.
+PATIENCE_S = 10.0
+
+#: Writes what one change of the session says.
+Write = Callable[[Session, Change], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Until:
+    """When to stop following; by default at the end of the run."""
+
+    #: Samples to write, the past that the training remembers included.
+    steps: int | None = None
+    #: Time to follow, seconds.
+    for_s: float | None = None
+    #: Stop as soon as an alert of this level or above fires.
+    alert: Severity | None = None
+
+
+def follow_process(
+    pid: int,
+    write: Write,
+    until: Until | None = None,
+    *,
+    cadence: Cadence | None = None,
+    histograms: bool = False,
+    session: Session | None = None,
+) -> int:
+    """Follow the training in that process, handing every change to `write`; the exit code.
+
+    Ctrl-C and SIGTERM end it in good order, with the digest.
+
+    Raises:
+        Failure: there is no agent to be found or none that answers.
+    """
+    session = session or Session()
+    sources: list[Source] = []
+
+    def open_source(deliver: Callable[[Event], None]) -> Source:
+        sources.append(_source(pid, deliver, histograms))
+        return sources[0]
+
+    follower = _Follower(session, write, until or Until())
+    try:
+        with _terminable():
+            for change in follow(session, open_source, follower.is_done):
+                if cadence is not None and _is_live(change):
+                    sources[0].send(cadence)
+                follower.take(change)
+    except KeyboardInterrupt:
+        follower.reason = "interrupted"
+    follower.finish()
+    return ALERTED if follower.alerted else FINE
+
+
+class _Follower:
+    """Writes changes and decides when enough is written."""
+
+    def __init__(self, session: Session, write: Write, until: Until) -> None:
+        self._session = session
+        self._write = write
+        self._until = until
+        self._began_s = time.monotonic()
+        self._samples = 0
+        #: Why to stop; None as long as there is no reason.
+        self.reason: str | None = None
+        #: Whether an alert of the level asked for fired.
+        self.alerted = False
+
+    def is_done(self) -> bool:
+        """Whether there is a reason to stop; asked between events, many times a second."""
+        limit_s = self._until.for_s
+        if self.reason is None and limit_s is not None and self._elapsed_s() >= limit_s:
+            self.reason = f"watched for {limit_s:g} s"
+        return self.reason is not None
+
+    def take(self, change: Change) -> None:
+        """Write one change.
+
+        Raises:
+            Failure: the training cannot be heard, and never could.
+        """
+        if isinstance(change, ConnectionChanged) and self._session.hello is None:
+            self._expect_an_answer(change.state)
+            return
+        self._write(self._session, change)
+        match change:
+            case Sampled():
+                self._samples += 1
+                if self._samples == self._until.steps:
+                    self.reason = f"watched {self._samples} observed steps"
+            case AlertChanged(alert) if alert.state is AlertState.FIRING:
+                if self._until.alert is not None and alert.severity >= self._until.alert:
+                    self.alerted = True
+                    self.reason = f"{alert.rule} fired"
+
+    def finish(self) -> None:
+        """Write the digest, unless the training's own end already did."""
+        if self._session.connection.status != "ended":
+            for change in self._session.apply(Ended(self.reason or "stopped")):
+                self._write(self._session, change)
+
+    def _expect_an_answer(self, state: ConnectionState) -> None:
+        late = self._elapsed_s() >= PATIENCE_S
+        if state.status == "ended" or (state.status == "reconnecting" and late):
+            raise Failure(state.reason or "the training has ended")
+
+    def _elapsed_s(self) -> float:
+        return time.monotonic() - self._began_s
+
+
+def _source(pid: int, deliver: Callable[[Event], None], histograms: bool) -> Source:
+    try:
+        return attach_to(pid, deliver, Subscribe(histograms=histograms))
+    except AttachError as error:
+        raise Failure(str(error)) from None
+
+
+def _is_live(change: Change) -> bool:
+    return isinstance(change, ConnectionChanged) and change.state.status == "live"
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end it as Ctrl-C does, so that `timeout 60 tuimon record PID` has its digest."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

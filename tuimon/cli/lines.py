@@ -1,0 +1,114 @@
+"""A followed run as lines that a person reads: what `record` prints without `--json`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tuimon.records.alert import Alert, AlertState
+from tuimon.records.hello import Hello
+from tuimon.records.layout import Layout
+from tuimon.records.sample import Sample
+from tuimon.session.change import (
+    AlertChanged,
+    Change,
+    ConnectionChanged,
+    Introduced,
+    Left,
+    Logged,
+    Noticed,
+    Sampled,
+)
+from tuimon.session.connection import ConnectionState
+from tuimon.session.session import Session
+
+#: What was not measured.
+UNKNOWN = "-"
+
+
+def text_lines(session: Session, change: Change) -> list[str]:
+    """What one change of `session` says; no line for what says nothing new."""
+    match change:
+        case Introduced(hello, layout):
+            return [_hello(hello, layout)]
+        case Sampled(sample):
+            return [_sample(sample)]
+        case AlertChanged(alert):
+            return _alert(alert)
+        case Logged(log):
+            return [f"step {log.step}  {_values(log.values)}"]
+        case Noticed(notice):
+            return [f"note at step {notice.step}: {notice.text}"]
+        case Left(bye):
+            return _end(session, bye.reason)
+        case ConnectionChanged(state):
+            return _connection(session, state)
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A value in few characters; what was not measured is never 0."""
+    return UNKNOWN if value is None else f"{value:.{digits}g}"
+
+
+def percent(ratio: float | None) -> str:
+    """A share with its sign."""
+    return UNKNOWN if ratio is None else f"{100.0 * ratio:.2g} %"
+
+
+def _hello(hello: Hello, layout: Layout | None) -> str:
+    layers = "" if layout is None else f" in {len(layout.layers)} layers"
+    place = f"{', '.join(hello.dtypes)} on {', '.join(hello.devices)}".strip()
+    blind = [f"{probe}: {why}" for probe, why in hello.probes.items() if why != "on"]
+    not_seen = f"  not seen: {'; '.join(blind)}" if blind else ""
+    return (
+        f"{hello.name}  pid {hello.pid} @ {hello.host}  {hello.parameters:,} parameters{layers}, "
+        f"{place}  torch {hello.torch}{not_seen}"
+    )
+
+
+def _sample(sample: Sample) -> str:
+    unclipped = sample.grad_norm_preclip
+    before = "" if unclipped is None else f" (before clipping {number(unclipped)})"
+    pace = UNKNOWN if sample.step_s is None else f"{1000.0 * sample.step_s:.3g} ms"
+    losses = f"  {_values(sample.losses)}" if sample.losses else ""
+    return (
+        f"step {sample.step}  loss {number(sample.loss)}{losses}"
+        f"  lr {', '.join(number(lr, 3) for lr in sample.lr) or UNKNOWN}"
+        f"  gradient norm {number(sample.grad_norm)}{before}"
+        f"  {pace} a step  watching costs {percent(sample.overhead_ratio)}"
+    )
+
+
+def _alert(alert: Alert) -> list[str]:
+    where = f" at {alert.where[0]}" if alert.where else ""
+    if alert.state is AlertState.RESOLVED:
+        return [f"resolved at step {alert.step}: {alert.rule}{where}"]
+    head = f"{alert.severity.word.upper()} {alert.rule}{where} since step {alert.since_step}"
+    first = f"{head}: {alert.summary}"
+    return [first, f"    {alert.advice}"] if alert.advice else [first]
+
+
+def _connection(session: Session, state: ConnectionState) -> list[str]:
+    match state.status:
+        case "reconnecting":
+            return [f"connection lost: {state.reason}; trying again"]
+        case "ended" if session.bye is None:
+            return _end(session, state.reason or "ended")
+        case _:
+            return []
+
+
+def _end(session: Session, reason: str) -> list[str]:
+    """The digest: how far it came, and everything that fired."""
+    last = session.last
+    reached = "" if last is None else f" at step {last.step}"
+    lines = [f"end{reached}: {reason}"]
+    for rule, told in session.digest().items():
+        where = told["where"]
+        place = f" at {where[0]}" if isinstance(where, list) and where else ""
+        now = "" if told["active"] else ", resolved"
+        lines.append(f"    {told['severity']} {rule}{place} since step {told['since_step']}{now}")
+    return lines if len(lines) > 1 else [f"{lines[0]}; no alert fired"]
+
+
+def _values(values: Mapping[str, float]) -> str:
+    return "  ".join(f"{name} {number(value)}" for name, value in values.items())

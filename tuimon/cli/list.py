@@ -1,0 +1,68 @@
+"""`tuimon list`: the trainings of this machine."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from tuimon.attach.discovery import TrainingProcess
+
+_HEADINGS = ("PID", "USER", "RUN", "FRAMEWORK", "DEVICES", "STEP", "ATTACH")
+#: Longest name or command line shown in the table; `--json` has all of it.
+_NAME_WIDTH = 40
+
+
+@click.command("list", short_help="List the trainings of this machine.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array with one object per training.")
+def list_(as_json: bool) -> int:
+    """List the PyTorch processes of this machine, and whether one can attach to them."""
+    from tuimon.attach.discovery import list_trainings
+
+    trainings = list_trainings()
+    if as_json:
+        print(json.dumps([_object(training) for training in trainings], indent=2, ensure_ascii=False))
+    elif trainings:
+        print("\n".join(_table([_row(training) for training in trainings])))
+    else:
+        print("no training that this user may look into runs on this machine", file=sys.stderr)
+    return 0
+
+
+def _object(training: TrainingProcess) -> dict[str, object]:
+    return {
+        "pid": training.pid,
+        "user": training.user,
+        "command": list(training.command),
+        "name": training.name,
+        "framework": training.framework,
+        "devices": list(training.devices),
+        "step": training.step,
+        "attachable": training.attachable,
+        "reason": training.reason,
+    }
+
+
+def _row(training: TrainingProcess) -> tuple[str, ...]:
+    name = training.name or shlex.join(training.command)
+    return (
+        str(training.pid),
+        training.user,
+        name if len(name) <= _NAME_WIDTH else f"{name[: _NAME_WIDTH - 3]}...",
+        training.framework or "-",
+        ", ".join(training.devices) or "-",
+        "-" if training.step is None else str(training.step),
+        "yes" if training.attachable else f"no: {training.reason or 'unknown'}",
+    )
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [_HEADINGS, *rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(_HEADINGS))]
+    padded = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines]
+    return ["  ".join(cells).rstrip() for cells in padded]

@@ -1,0 +1,100 @@
+"""`tuimon record`: a run without a screen, as lines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from tuimon.cli.quantities import duration_s, share_ratio
+from tuimon.cli.target import complete_target, target_pid
+
+if TYPE_CHECKING:
+    from tuimon.cli.following import Write
+    from tuimon.session.change import Change
+    from tuimon.session.session import Session
+
+#: The words of `Severity`, least severe first; the command line offers them without importing it.
+LEVELS = ("info", "warning", "critical")
+
+
+@click.command(short_help="Print what a training does, line by line.")
+@click.argument("target", type=target_pid, shell_complete=complete_target)
+@click.option(
+    "--for", "for_s", type=duration_s, metavar="TIME", help="Stop after this time, such as 30s or 5m."
+)
+@click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Stop after N observed steps, the past that the training remembers included.",
+)
+@click.option(
+    "--every", type=click.IntRange(min=1), metavar="N", help="Observe every N steps, whatever it costs."
+)
+@click.option(
+    "--budget",
+    type=share_ratio,
+    metavar="SHARE",
+    help="Share of the training's time to use, such as 1% or 0.01.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@click.option("--tensors", is_flag=True, help="With --json: the numbers of every tensor, too.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(LEVELS),
+    help="Stop with exit code 3 as soon as an alert of this level or above fires.",
+)
+def record(
+    target: int,
+    for_s: float | None,
+    steps: int | None,
+    every: int | None,
+    budget: float | None,
+    as_json: bool,
+    tensors: bool,
+    fail_on: str | None,
+) -> int:
+    """Follow the training TARGET (a process id) and print what is observed, line by line.
+
+    What the training remembers from before comes first. Ends with the training, with one of the limits,
+    or with Ctrl-C; the last line says what fired.
+    """
+    if tensors and not as_json:
+        raise click.UsageError("--tensors needs --json.")
+    if every is not None and budget is not None:
+        raise click.UsageError("--every and --budget exclude each other.")
+
+    from tuimon.cli.following import Until, follow_process
+    from tuimon.records.alert import Severity
+    from tuimon.wire.commands import Cadence
+
+    return follow_process(
+        target,
+        json_writer(tensors) if as_json else text_writer(),
+        Until(steps, for_s, None if fail_on is None else Severity[fail_on.upper()]),
+        cadence=None if every is None and budget is None else Cadence(every, budget),
+    )
+
+
+def text_writer() -> Write:
+    """Writes lines for a person to standard output."""
+    from tuimon.cli.lines import text_lines
+
+    def write(session: Session, change: Change) -> None:
+        for line in text_lines(session, change):
+            print(line, flush=True)
+
+    return write
+
+
+def json_writer(tensors: bool) -> Write:
+    """Writes JSON lines to standard output."""
+    from tuimon.session.jsonlines import dumps, event_lines
+
+    def write(session: Session, change: Change) -> None:
+        line = event_lines(session, change, tensors=tensors)
+        if line is not None:
+            print(dumps(line), flush=True)
+
+    return write
