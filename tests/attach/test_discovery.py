@@ -110,6 +110,7 @@ def test_other_programs_are_not_listed(machine: ProcDouble) -> None:
     machine.add(8, exe="/usr/bin/vim", command=("vim", "train.py"))
     machine.add(9, state="Z (zombie)")
     machine.add(10, command=())  # a kernel thread
+    machine.add(os.getpid())  # the viewer itself
     assert listed(machine) == {}
 
 

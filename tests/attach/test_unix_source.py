@@ -123,6 +123,14 @@ def test_an_agent_that_never_reads_does_not_hold_up_who_sends(path: Path) -> Non
         leave.set()
 
 
+def test_a_command_that_is_taken_in_part_breaks_the_connection() -> None:
+    near, far = socket.socketpair()
+    connection = transport.UnixConnection(near)
+    with far, pytest.raises(ConnectionError, match="takes no commands"):
+        connection.send(bytes(64 * 1024 * 1024))
+    connection.close()
+
+
 def test_no_descriptor_and_no_thread_is_left_behind(path: Path) -> None:
     def held() -> tuple[int, int]:
         return len(os.listdir("/proc/self/fd")), threading.active_count()

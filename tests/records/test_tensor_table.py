@@ -30,8 +30,8 @@ def two_rows() -> TensorTable:
         hist_n=array("q", [4, 2]),
         hist_zero=array("q", [1, 0]),
         hist_first=array("h", [0, 9]),
-        hist_width=array("h", [2, 0]),
-        hist_counts=array("I", [0, 0, 1, 1]),
+        hist_width=array("h", [2, 1]),
+        hist_counts=array("I", [0, 0, 1, 1, 2, 0]),
     )
 
 
@@ -50,6 +50,7 @@ def test_what_was_not_measured_is_none() -> None:
     assert weight.sketch.limit is None
     assert (given.update_ratio, given.dead_ratio, given.saturated_ratio) == (None, 0.5, 0.5)
     assert given.sketch.limit == 1
+    assert given.sketch.histogram == Histogram(2, 0, 9, (2,), (0,))
     assert (given.sketch.min, given.sketch.max) == (None, None)
 
 
@@ -64,7 +65,7 @@ def test_leaving_out_histograms_keeps_the_rest() -> None:
     assert small.nbytes < table.nbytes
     assert small.counts == table.counts
     assert [small.histogram(k) for k in range(2)] == [Histogram(), Histogram()]
-    assert len(table.hist_counts) == 4
+    assert len(table.hist_counts) == 6
 
 
 def test_an_empty_table_has_no_rows() -> None:

@@ -191,6 +191,8 @@ def test_fields_of_any_type_are_refused_by_name_or_make_a_record(name: str, data
         {"v": WIRE_VERSION, "type": "bye", "reason": "", "arrays": {}},
         {"v": WIRE_VERSION, "type": "bye", "reason": "", "arrays": [["a", "u", 0]]},
         {"v": WIRE_VERSION, "type": "bye", "reason": "", "arrays": [["a", "q", -1]]},
+        # Two arrays that cancel out; the header ends at a multiple of 8.
+        b'{"v":1,"type":"bye","reason":"","arrays":[["a","q",-1],["b","q",1]]}',
         {"v": WIRE_VERSION, "type": "bye", "reason": "", "arrays": [["a", "q", 10**30]]},
         {"v": WIRE_VERSION, "type": "bye", "reason": "", "arrays": [["a", "q"]]},
         {"v": WIRE_VERSION, "type": "layout", "id": 1, "layers": [3], "tensors": []},

@@ -75,7 +75,7 @@ def test_a_file_is_unsafe(runtime: Path) -> None:
         socket_directory()
 
 
-@pytest.mark.parametrize("mode", [0o755, 0o770, 0o701])
+@pytest.mark.parametrize("mode", [0o755, 0o770, 0o701, 0o720, 0o702])
 def test_a_directory_open_to_others_is_unsafe(runtime: Path, mode: int) -> None:
     (runtime / "tuimon").mkdir()
     (runtime / "tuimon").chmod(mode)

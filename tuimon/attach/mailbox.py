@@ -48,7 +48,7 @@ class Mailbox:
             if isinstance(event, Connected):
                 self._connected_s = self._clock()
             if isinstance(event, Sample | Log):
-                self._make_room(event.time_s)
+                self._make_room()
                 self._waiting += 1
             if not self._closed:
                 self._events.append(event)
@@ -78,8 +78,8 @@ class Mailbox:
             self._changed.notify_all()
         return event
 
-    def _make_room(self, time_s: float) -> None:
-        if time_s >= self._connected_s and self._waiting >= self._limit and self._drop_oldest_present():
+    def _make_room(self) -> None:
+        if self._waiting >= self._limit and self._drop_oldest_present():
             return
         self._changed.wait_for(lambda: self._waiting < self._limit or self._closed)
 

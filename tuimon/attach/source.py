@@ -96,7 +96,8 @@ class Source:
     def stop(self) -> None:
         """End the connection and the thread; no event comes after it returned.
 
-        From within `deliver` it returns at once, and that event is the last one.
+        From within `deliver` it returns at once, and that event is the last one. A `deliver` that
+        waits for room must be freed before (`Mailbox.close`): this waits until it has returned.
         """
         self._stopping.set()
         with self._lock:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -98,6 +97,6 @@ def _flag(value: object) -> bool:
 def _number(value: object) -> int | float | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise BadFrame(f"{value!r:.40} where a number belongs")
     return value
