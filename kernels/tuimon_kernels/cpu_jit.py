@@ -41,6 +41,23 @@ def merged(function: F) -> F:
     return cast("F", numba.njit(function, nogil=True, inline="always"))
 
 
+def _extreme(name: str, kind: Any, number: Any) -> Any:
+    """Return an intrinsic of two numbers that vector lanes can share: it promises that neither is NaN.
+
+    A promise broken spoils the result, not the program: whoever uses it discards the result then. Numba's own
+    min and max promise nothing, and so are not vectorised on floats.
+    """
+
+    def typed(context: Any, left: Any, right: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            function = builder.module.declare_intrinsic(name, [number], ir.FunctionType(number, [number] * 2))
+            return builder.call(function, arguments, fastmath=("nnan", "nsz"))
+
+        return kind(kind, kind), generate
+
+    return cast("Callable[[Any, Any], Any]", intrinsic(typed))
+
+
 def _float_of_bits(context: Any, bits: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.bitcast(arguments[0], ir.FloatType())
@@ -77,3 +94,11 @@ bits_of_float = cast("Callable[[Any], Any]", intrinsic(_bits_of_float))
 """The int32 bits of an fp32 number."""
 pointer = cast("Callable[[Any], Any]", intrinsic(_pointer))
 """The void pointer of an int64 address, for `numba.carray`."""
+smaller = _extreme("llvm.minnum", types.float32, ir.FloatType())
+"""The smaller of two fp32 numbers, neither of them NaN."""
+larger = _extreme("llvm.maxnum", types.float32, ir.FloatType())
+"""The larger of two fp32 numbers, neither of them NaN."""
+smaller_double = _extreme("llvm.minnum", types.float64, ir.DoubleType())
+"""The smaller of two fp64 numbers, neither of them NaN."""
+larger_double = _extreme("llvm.maxnum", types.float64, ir.DoubleType())
+"""The larger of two fp64 numbers, neither of them NaN."""

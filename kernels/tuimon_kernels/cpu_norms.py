@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tuimon_kernels.cpu_block import half_bits, sums, wide_sums, widen
+from tuimon_kernels.cpu_block import LEAST, MOST, half_bits, sums, widen
 from tuimon_kernels.cpu_jit import carray, exact, float_of_bits, lanes, merged, pointer
 from tuimon_kernels.spec import BLOCK, DType
 
@@ -14,19 +14,21 @@ i32 = np.int32
 
 _FLOAT64, _FLOAT32, _FLOAT16 = int(DType.FLOAT64), int(DType.FLOAT32), int(DType.FLOAT16)
 
-# Between these bounds the fp32 squares of a block lost nothing that counts: no overflow, and what underflowed
-# is at most 4096 * 2^-150 of at least 2^-110.
-_LEAST = 2.0**-110
-_MOST = 2.0**127
+
+@lanes
+def squares(values: Any) -> Any:
+    """Sum of squares, accumulated in the type of the values."""
+    q = values.dtype.type(0)
+    for i in range(values.size):
+        q += values[i] * values[i]
+    return np.float64(q)
 
 
 @exact
 def block_squares(values: Any) -> Any:
     """Sum of squares of a block of fp32 numbers, redone in fp64 unless the fp32 result is safe."""
-    squares = sums(values)[1]
-    if _LEAST <= squares <= _MOST:
-        return squares
-    return wide_sums(values)[1]
+    q = squares(values)
+    return q if LEAST <= q <= MOST else sums(values)[1]
 
 
 @exact
@@ -36,7 +38,7 @@ def tensor_squares(address: int, n: int, dtype: int, buffer: int) -> Any:
     for start in range(0, n, BLOCK):
         m = min(BLOCK, n - start)
         if dtype == _FLOAT64:
-            total += sums(carray(pointer(address + 8 * start), m, np.float64))[1]
+            total += squares(carray(pointer(address + 8 * start), m, np.float64))
         elif dtype == _FLOAT32:
             total += block_squares(carray(pointer(address + 4 * start), m, np.float32))
         else:
