@@ -1,0 +1,1 @@
+"""Benchmarks: each shows the product beside its peers in one run."""
