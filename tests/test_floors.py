@@ -111,7 +111,9 @@ def test_what_travels_needs_the_standard_library_only(room: str) -> None:
 @pytest.mark.parametrize("room", ["tuimon", *among(FOREIGN | VIEWER)])
 def test_the_viewer_loads_nothing_of_the_training_side(room: str) -> None:
     assert not loaded(room).libraries & (TRAINING_LIBRARIES | {"tuimon_kernels"})
-    assert not loaded(room).rooms & TRAINING
+    # The command line takes the names of the demo's scenarios from the demo itself, which is torch-free there.
+    reached = {"tuimon.demo"} if room == "tuimon.cli" else set()
+    assert not loaded(room).rooms & TRAINING - reached
 
 
 @pytest.mark.parametrize("room", among(TRAINING))
