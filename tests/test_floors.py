@@ -111,7 +111,7 @@ def test_what_travels_needs_the_standard_library_only(room: str) -> None:
 @pytest.mark.parametrize("room", ["tuimon", *among(FOREIGN | VIEWER)])
 def test_the_viewer_loads_nothing_of_the_training_side(room: str) -> None:
     assert not loaded(room).libraries & (TRAINING_LIBRARIES | {"tuimon_kernels"})
-    # The command line takes the names of the demo's scenarios from the demo itself, which is torch-free there.
+    # The command line names the demo's scenarios; that part of the demo is free of torch.
     reached = {"tuimon.demo"} if room == "tuimon.cli" else set()
     assert not loaded(room).rooms & TRAINING - reached
 
