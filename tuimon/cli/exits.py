@@ -14,3 +14,7 @@ INTERRUPTED = 130
 
 class Failure(Exception):
     """What was asked for cannot be done: one line that says what, about which pid or file, and what to do."""
+
+
+class ReaderGone(Exception):
+    """Nobody reads standard output any more: a quiet end, as in `tuimon record PID | head`."""

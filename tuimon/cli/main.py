@@ -12,7 +12,7 @@ import click
 
 from tuimon.cli.attach import attach
 from tuimon.cli.demo import demo
-from tuimon.cli.exits import FAILED, FINE, INTERRUPTED, USAGE, Failure
+from tuimon.cli.exits import FAILED, FINE, INTERRUPTED, USAGE, Failure, ReaderGone
 from tuimon.cli.explain import explain
 from tuimon.cli.list import list_
 from tuimon.cli.record import record
@@ -53,8 +53,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _say(f"{command}: {error.format_message()} See `{command} --help`.", USAGE)
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader has seen enough, as in `tuimon record PID | head`.
+    except (BrokenPipeError, ReaderGone):
         _discard(sys.stdout)
         return FINE
     except Failure as error:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tuimon.cli.exits import ReaderGone
 from tuimon.cli.quantities import duration_s, share_ratio
 from tuimon.cli.target import complete_target, target_pid
 
@@ -83,7 +84,7 @@ def text_writer() -> Write:
 
     def write(session: Session, change: Change) -> None:
         for line in text_lines(session, change):
-            print(line, flush=True)
+            _put(line)
 
     return write
 
@@ -95,6 +96,14 @@ def json_writer(tensors: bool) -> Write:
     def write(session: Session, change: Change) -> None:
         line = event_lines(session, change, tensors=tensors)
         if line is not None:
-            print(dumps(line), flush=True)
+            _put(dumps(line))
 
     return write
+
+
+def _put(line: str) -> None:
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        # By a name of our own: click would end the process with exit code 1.
+        raise ReaderGone from None

@@ -15,6 +15,9 @@ from tuimon.attach.discovery import find_socket
 from tuimon.attach.errors import AttachError
 from tuimon.cli.exits import Failure
 
+#: What runs in the process.
+CHILD = "tuimon.demo.child"
+
 #: From the start of the process to an agent that listens; importing torch from a cold disk takes long.
 START_TIMEOUT_S = 120.0
 _POLL_S = 0.02
@@ -30,7 +33,7 @@ def demo_training(scenario: str, steps: int | None) -> Iterator[int]:
     """
     if find_spec("torch") is None:
         raise Failure("the demo trains a model, and PyTorch is not installed; pip install 'tuimon[train]'")
-    command = [sys.executable, "-m", "tuimon.demo.child", "--scenario", scenario]
+    command = [sys.executable, "-m", CHILD, "--scenario", scenario]
     if steps is not None:
         command += ["--steps", str(steps)]
     with tempfile.TemporaryFile("w+", errors="replace") as output:
