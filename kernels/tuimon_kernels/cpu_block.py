@@ -35,7 +35,7 @@ _MAGNITUDE_WIDE = np.int64(0x7FFFFFFFFFFFFFFF)
 
 LEAST = 2.0**-110
 MOST = 2.0**127
-"""Between these bounds the fp32 sum of a block's squares lost nothing that counts: nothing overflowed, and what
+"""Between these bounds the fp32 sum of squares of a block lost nothing that counts: none overflowed, and what
 underflowed is at most 4096 * 2^-150."""
 
 

@@ -47,6 +47,12 @@ def subnormal(dtype: torch.dtype, n: int) -> torch.Tensor:
     return x
 
 
+def negative_nan(dtype: torch.dtype) -> torch.Tensor:
+    """Return NaN with the sign bit set, which is what 0/0 gives on x86; conversions may lose it."""
+    integers = {8: torch.int64, 4: torch.int32, 2: torch.int16}[dtype.itemsize]
+    return torch.tensor(-1, dtype=integers).view(dtype)
+
+
 def family(n: int, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     """Return the distributions of the suite at one size and type."""
     tiny, huge = (1e-30, 1e30) if dtype is not torch.float16 else (1e-7, 6e4)
@@ -61,7 +67,9 @@ def family(n: int, dtype: torch.dtype) -> dict[str, torch.Tensor]:
         "tiny": normal(n, dtype, 5, tiny),
         "huge among small": sprinkled(n, dtype, huge),
         "one nan": torch.cat((torch.tensor([math.nan]), normal(n - 1, torch.float32, 6))).to(dtype),
-        "nan of both signs": torch.copysign(torch.full((n,), math.nan), normal(n, torch.float32)).to(dtype),
+        "nan of both signs": torch.where(normal(n, torch.float32) < 0, negative_nan(dtype), math.nan).to(
+            dtype
+        ),
         "infinities": sprinkled(n, dtype, math.inf, -math.inf),
         "everything": sprinkled(n, dtype, math.inf, -math.inf, math.nan, 0.0, -0.0, tiny, -huge),
         "only minus inf": torch.full((n,), -math.inf, dtype=dtype),

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.kernels.sketch_cases import DTYPES, normal
+from tests.kernels.sketch_cases import DTYPES, negative_nan, normal
 from tuimon_kernels import Activity, DType, Layout, Slot, dense, slot_for
 from tuimon_kernels.backend import Backend
 
@@ -47,7 +47,7 @@ def with_silent_channels(shape: tuple[int, ...], axis: int, dtype: torch.dtype) 
             plane.copy_(silent[kind % 3])
         at = tuple(size - 1 for size in plane.shape)
         if 3 <= kind < 9:
-            plane[at] = (tiny, math.nan, -math.nan, math.inf, -tiny, 0.0)[kind - 3]
+            plane[at] = (tiny, math.nan, negative_nan(dtype), math.inf, -tiny, 0.0)[kind - 3]
     return x
 
 

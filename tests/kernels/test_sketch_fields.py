@@ -295,3 +295,16 @@ def test_sum_squares_of_everything(backend: Backend, dtype: torch.dtype) -> None
 def test_sum_squares_refuses_integers(backend: Backend) -> None:
     with pytest.raises(ValueError, match="int64"):
         backend.sum_squares([torch.arange(3)])
+
+
+@pytest.mark.parametrize(("seen", "kind"), [(2**32 - 1, np.uint32), (2**32, np.int64)])
+def test_bins_are_wide_where_a_count_could_be(seen: int, kind: type[np.generic]) -> None:
+    cpu = pytest.importorskip("tuimon_kernels.cpu")
+    table = cpu.SketchTable([Slot(4, DType.FLOAT32)])
+    table.accumulate([0], [torch.ones(4)], 1)
+    # Stand-ins for what takes seconds to count: the elements looked at, and the bin of exponent 0.
+    table._book[0, 6] = seen
+    table._bins[table._bins == 4] = seen
+    packed = table.export()
+    assert packed.hist_counts.dtype == kind
+    assert packed.hist_counts.tolist() == [0, seen]
