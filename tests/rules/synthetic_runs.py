@@ -11,7 +11,7 @@ import numpy as np
 
 from tuimon.records.alert import Alert, AlertState
 from tuimon.records.hello import Hello
-from tuimon.records.layout import Layout, LayerInfo, TensorInfo, TensorKind
+from tuimon.records.layout import LayerInfo, Layout, TensorInfo, TensorKind
 from tuimon.records.sample import Sample
 from tuimon.records.tensors import DEAD_RATIO, UPDATE_RATIO, TensorTable
 from tuimon.rules.catalogue import ALL_RULES
@@ -26,6 +26,8 @@ HELLO = Hello(
     parameters=1000, trainable_parameters=1000, devices=("cpu",), dtypes=("float32",), python="3.11",
     torch="2.13", tuimon="0.1", kernels={"cpu": "numba"}, probes={"activations": "on"}, optimizers=("SGD",),
 )  # fmt: skip
+
+_PARAMETERS = (TensorKind.GRADIENT, TensorKind.WEIGHT)
 
 Key = tuple[TensorKind, str]
 
@@ -44,8 +46,10 @@ def perceptron(depth: int, *, rectified: bool = True, prefix: str = "", dtype: s
             tensors.append(TensorInfo(f"{fc.name}.weight", kind, at, dtype, (UNITS, UNITS), trainable=True))
             tensors.append(TensorInfo(f"{fc.name}.bias", kind, at, dtype, (UNITS,), trainable=True))
         for layer, place in ((fc, at), (act, at + 1)):
-            for kind in (TensorKind.ACTIVATION, TensorKind.OUTPUT_GRADIENT):
-                tensors.append(TensorInfo(layer.name, kind, place, dtype, (BATCH, UNITS)))
+            tensors += [
+                TensorInfo(layer.name, kind, place, dtype, (BATCH, UNITS))
+                for kind in (TensorKind.ACTIVATION, TensorKind.OUTPUT_GRADIENT)
+            ]
     return Layout(1, tuple(layers), tuple(tensors))
 
 
@@ -99,6 +103,7 @@ class Run:
         bad: Iterable[Key] = (),
         extremes: Mapping[Key, tuple[float, float]] | None = None,
         elements: int | None = None,
+        signals: Any = 1.0,
         lr: float = 1e-2,
         **fields: Any,
     ) -> list[Alert]:
@@ -107,7 +112,14 @@ class Run:
         Returns the alerts that this sample fired or resolved.
         """
         self.index += 1
-        table = self._table(gradients, weights, updates, dead or {}, bad, extremes or {}, elements)
+        table = self._table(
+            {"gradients": gradients, "weights": weights, "signals": signals},
+            updates,
+            dead or {},
+            bad,
+            extremes or {},
+            elements,
+        )
         norm = float(np.linalg.norm(np.atleast_1d(gradients))) * UNITS
         fields = {"grad_norm": norm, "dead_window": min(128, self.index), **fields}
         sample = Sample(
@@ -126,11 +138,15 @@ class Run:
             loss = start * (0.3 + 0.7 * float(np.exp(-self.index / 40.0)))
             self.step(
                 float(self.noisy(loss, 0.05)),
-                **{"gradients": self.noisy(np.full(depth, 1e-2)), "updates": self.noisy(np.full(depth, 2e-3)), **fields},
+                **{
+                    "gradients": self.noisy(np.full(depth, 1e-2)),
+                    "updates": self.noisy(np.full(depth, 2e-3)),
+                    **fields,
+                },
             )
 
     def _table(
-        self, gradients: Any, weights: Any, updates: Any, dead: Mapping[str, float], bad: Iterable[Key],
+        self, sizes: Mapping[str, Any], updates: Any, dead: Mapping[str, float], bad: Iterable[Key],
         extremes: Mapping[Key, tuple[float, float]], elements: int | None,
     ) -> TensorTable:  # fmt: skip
         plan = self.plan
@@ -138,12 +154,16 @@ class Run:
         counts, moments, ratios = np.zeros((k, 6), np.int64), np.ones((k, 4)), np.zeros((k, 3))
         n = plan.n.copy()
         if elements is not None:
-            n[plan.activations] = elements
+            n[plan.rows["activations"]] = elements
         rms = np.ones(k)
         if depth:
-            rms[plan.gradients] = np.broadcast_to(np.asarray(gradients, float), depth)[plan.place[plan.gradients]]
-            rms[plan.weights] = np.broadcast_to(np.asarray(weights, float), depth)[plan.place[plan.weights]]
-            ratios[plan.weights, 0] = np.broadcast_to(np.asarray(updates, float), depth)[plan.place[plan.weights]]
+            for name, values in {**sizes, "updates": updates}.items():
+                rows = plan.rows[name]
+                spread = np.broadcast_to(np.asarray(values, float), depth)[plan.place[rows]]
+                if name == "updates":
+                    ratios[rows, 0] = spread
+                else:
+                    rms[rows] = spread
         for name, share in dead.items():
             ratios[plan.row[TensorKind.ACTIVATION, name], 1] = share
         for key in bad:
@@ -170,14 +190,24 @@ class Plan:
         self.depth = len(linear)
         self.row = {(t.kind, t.name): i for i, t in enumerate(tensors)}
         self.n = np.array([int(np.prod(t.shape or (1,))) for t in tensors], np.int64)
-        self.place = np.array([linear.get(t.name.rpartition(".")[0], 0) for t in tensors], np.int64)
+        # An output's place is its own layer's, an activation's that of the linear layer before it.
+        owner = [
+            t.name.rpartition(".")[0] if t.kind in _PARAMETERS else t.name.replace("act", "fc")
+            for t in tensors
+        ]
+        self.place = np.array([linear.get(name, 0) for name in owner], np.int64)
         kinds = np.array([t.kind.value for t in tensors])
-        self.gradients = np.flatnonzero(kinds == "gradient")
-        self.weights = np.flatnonzero(kinds == "weight")
-        self.activations = np.flatnonzero(kinds == "activation")
+        weights = np.flatnonzero(kinds == "weight")
+        self.rows = {
+            "gradients": np.flatnonzero(kinds == "gradient"),
+            "weights": weights,
+            "updates": weights,
+            "signals": np.flatnonzero(kinds == "output_gradient"),
+            "activations": np.flatnonzero(kinds == "activation"),
+        }
         self.measured = np.zeros(len(tensors), np.uint8)
-        self.measured[self.weights] = UPDATE_RATIO
-        for i in self.activations:
+        self.measured[weights] = UPDATE_RATIO
+        for i in self.rows["activations"]:
             at = tensors[i].layer
             if at is not None and layout.layers[at].activity:
                 self.measured[i] = DEAD_RATIO

@@ -32,7 +32,7 @@ def rule(name: str, script: Script, **fields: object) -> Rule:
 
 
 def during(first: int, last: int, *where: str) -> Script:
-    return {step: where for step in range(first, last + 1)}
+    return dict.fromkeys(range(first, last + 1), where)
 
 
 def play(steps: int, *rules: Rule) -> Run:
@@ -62,7 +62,7 @@ def test_an_alert_survives_a_gap_shorter_than_its_patience() -> None:
 
 
 def test_an_abstention_is_shown_and_changes_nothing() -> None:
-    run = play(7, rule("a", {**during(1, 4, "x"), **{i: "blind" for i in range(5, 8)}}))
+    run = play(7, rule("a", {**during(1, 4, "x"), **dict.fromkeys(range(5, 8), "blind")}))
     assert told(run) == [("a", "firing", 1, 3)]
     assert str(run.session.judgements["a"]) == "firing: blind"
     assert str(play(1, rule("a", {1: "too short"})).session.judgements["a"]) == "not judged: too short"
@@ -109,7 +109,9 @@ def test_a_consequence_is_attached_to_what_began_earlier() -> None:
     alert = run.alert("cause")
     assert alert.consequences == ("effect",)
     assert alert.severity is Severity.CRITICAL
-    assert alert.evidence["consequences"] == {"effect": {"since_step": 3, "where": ["y"], "summary": "effect at y"}}
+    assert alert.evidence["consequences"] == {
+        "effect": {"since_step": 3, "where": ["y"], "summary": "effect at y"}
+    }
     assert str(run.session.judgements["effect"]) == "suspect: follows from cause"
 
 
@@ -174,7 +176,9 @@ def test_what_blinds_is_heard_and_what_sees_through_judges_on() -> None:
     through = rule("through", during(1, 9, "z"), sees_through=True)
     run = play(5, other, through, blind)
     assert run.firing == {"blind", "through"}
-    assert str(run.session.judgements["other"]) == "not judged: its numbers mean nothing after blind at step 5"
+    assert (
+        str(run.session.judgements["other"]) == "not judged: its numbers mean nothing after blind at step 5"
+    )
 
 
 def test_alerts_come_most_severe_first_then_in_causal_order() -> None:

@@ -117,7 +117,9 @@ def heavy_noise_of_tiny_batches(run: Run) -> None:
 def adapters_that_start_at_zero(run: Run) -> None:
     for i in range(60):
         fresh = 1.0 / (i + 1)
-        run.healthy(1, weights=np.r_[np.full(5, 5e-2), 1e-4 * (i + 1)], updates=np.r_[np.full(5, 2e-3), fresh])
+        run.healthy(
+            1, weights=np.r_[np.full(5, 5e-2), 1e-4 * (i + 1)], updates=np.r_[np.full(5, 2e-3), fresh]
+        )
 
 
 @pytest.mark.parametrize(
@@ -135,11 +137,20 @@ def test_silent_on(scene: object, seed: int) -> None:
     assert run.fired == []
 
 
-def test_silent_on_a_profile_that_an_adaptive_optimizer_evens_out() -> None:
+def test_a_profile_that_an_adaptive_optimizer_evens_out_is_a_warning_only() -> None:
     run = Run()
     for i in range(60):
         run.step(2.3 * 0.9**i, gradients=1e-2 * 3.0 ** np.arange(DEPTH)[::-1])
-    assert run.fired == []
+    assert run.fired == [RULE]
+    assert run.alert(RULE).severity is Severity.WARNING
+
+
+def test_the_signal_may_grow_where_the_gradients_of_the_weights_stay_level() -> None:
+    run = Run()
+    for _ in range(8):
+        run.step(2.3, signals=1e-3 * 3.0 ** np.arange(DEPTH)[::-1])
+    assert run.alert(RULE).where[0] == "fc0.weight"
+    assert "gradients of outputs grow 3 times per layer" in run.alert(RULE).summary
 
 
 def test_neither_loss_nor_updates_seen_needs_what_can_be_nothing_else() -> None:
@@ -158,7 +169,11 @@ def test_the_scale_of_all_gradients_changes_nothing_over_time(scale: float, seed
         for i in range(50):
             rise = 50.0 if i >= 40 else 1.0
             # Weights large enough that no gradient outgrows them: this is about time only.
-            run.step(2.0 + 0.1 * max(0, i - 39), gradients=run.noisy(np.full(DEPTH, 1e-2)) * rise * factor, weights=1e6)
+            run.step(
+                2.0 + 0.1 * max(0, i - 39),
+                gradients=run.noisy(np.full(DEPTH, 1e-2)) * rise * factor,
+                weights=1e6,
+            )
         answers.append(run.fired)
     assert answers[0] == answers[1] == [RULE]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -53,11 +54,15 @@ def test_a_nonfinite_loss_alone_fires() -> None:
     assert run.alert("nonfinite").where == ("loss",)
 
 
-def test_fires_when_neither_loss_nor_gradients_can_be_seen() -> None:
+def test_what_reaches_nothing_is_an_alarm_only_where_nothing_else_is_seen() -> None:
     run = Run(perceptron(3))
     run.step(None, grad_norm=None, bad=[(ACT, "fc1")])
-    # Gradients and weights are finite here: what reaches nothing is no alarm.
     assert run.firing == set()
+    base = perceptron(3)
+    forward_only = replace(base, tensors=tuple(t for t in base.tensors if t.kind in (INPUT, ACT)))
+    blind = Run(forward_only)
+    blind.step(None, grad_norm=None, bad=[(ACT, "fc1"), (ACT, "act1")])
+    assert blind.alert("nonfinite").where == ("fc1", "act1")
 
 
 def test_tells_the_last_finite_extremes_and_the_headroom() -> None:

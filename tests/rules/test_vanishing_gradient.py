@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.rules.synthetic_runs import HELLO, Run, perceptron, with_optimizers
-from tuimon.records.layout import Layout
 from tuimon.records.alert import AlertState
-from dataclasses import replace
+from tuimon.records.layout import Layout
 
 DEPTH = 8
 DECAY = 1e-2 * 0.3 ** np.arange(DEPTH)[::-1]

@@ -169,9 +169,8 @@ DEAD_NEURONS = Rule(
     patience=3,
     clear_patience=6,
     judge=_judge,
-    causes=frozenset(
-        ("vanishing_gradient", "param_not_updated", "plateau", "class_collapse", "input_ignored")
-    ),
+    # Not vanishing_gradient: past a layer that is silent altogether gradients are cut off, not decaying.
+    causes=frozenset(("param_not_updated", "plateau", "class_collapse", "input_ignored")),
     explain=Explanation(
         meaning="Units of a layer with a ReLU-like activation gave no positive output for any sample of many "
         "batches. Their gradient is exactly zero, so they never learn again: capacity that is paid for and "

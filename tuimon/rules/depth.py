@@ -22,17 +22,21 @@ class Weights:
     #: int64[k]: rows of their gradients, and of the weights themselves.
     gradients: Integers
     weights: Integers
+    #: int64[k]: rows of the gradients that arrive at their layers' outputs; -1 where there is none.
+    outputs: Integers
 
     def __len__(self) -> int:
         return len(self.names)
 
     def pick(self, places: Integers) -> Weights:
         """Some of them, in the order given."""
-        return Weights(tuple(self.names[i] for i in places), self.gradients[places], self.weights[places])
+        names = tuple(self.names[i] for i in places)
+        return Weights(names, self.gradients[places], self.weights[places], self.outputs[places])
 
 
 def deep_weights(layout: Layout) -> Weights:
     """All of a layout. Biases, norms, embeddings and frozen parameters have gradients of other sizes."""
+    outputs = {t.layer: row for row, t in enumerate(layout.tensors) if t.kind is TensorKind.OUTPUT_GRADIENT}
     gradients = {t.name: row for row, t in enumerate(layout.tensors) if t.kind is TensorKind.GRADIENT}
     found = [
         (t.layer or 0, row, t.name)
@@ -44,6 +48,7 @@ def deep_weights(layout: Layout) -> Weights:
         tuple(name for _, _, name in found),
         np.array([gradients[name] for _, _, name in found], np.int64).reshape(-1),
         np.array([row for _, row, _ in found], np.int64).reshape(-1),
+        np.array([outputs.get(layer, -1) for layer, _, _ in found], np.int64).reshape(-1),
     )
 
 

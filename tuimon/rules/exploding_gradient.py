@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from tuimon.records.alert import Severity
-from tuimon.rules.depth import Weights, chains
+from tuimon.rules.depth import chains
 from tuimon.rules.evidence import MOST_NAMES, Hypothesis, evidence, number
 from tuimon.rules.loss import Loss, loss_of
 from tuimon.rules.robust import masked_median, rank_correlation, slope, spread, trailing_run
 from tuimon.rules.rule import HEALTHY, Abstain, Explanation, Finding, Findings, Firing, Rule, Stage, Verdict
-from tuimon.rules.series import Flags, Floats, Integers, Series, TensorSeries
+from tuimon.rules.series import Flags, Floats, Series, TensorSeries
 from tuimon.rules.view import View
 
 #: Samples looked at, samples that make the present, and samples before it that make a history.
@@ -43,13 +43,12 @@ class _Case:
 
 
 def _judge(view: View, firing: Firing) -> Verdict:
-    series = _norms(view)
-    series = series.present
-    if len(series) < _NOW:
-        return Abstain(f"only {len(series)} observed steps of {_NOW}")
+    series = _norms(view).present
+    if not len(series):
+        return Abstain("gradient norms are not measured")
     loss = loss_of(view)
     case = _over_time(view, series, loss, firing)
-    case = case or _over_depth(view, loss, firing) or _over_weights(view, firing)
+    case = case or _over_depth(view, firing) or _over_weights(view, firing)
     return HEALTHY if case is None else Findings((_finding(view, case, loss, series),))
 
 
@@ -75,7 +74,7 @@ def _over_time(view: View, series: Series, loss: Loss | None, firing: Firing) ->
         run, how, base = _grew(logs), "grew", float(np.min(logs))
     if not run:
         return None
-    since = int(series.steps[-run])
+    since = int(series.steps[-_risen(logs, run, base)])
     if not _harms(view, loss, since, float(logs[-1] - base)):
         return None
     return _Case(
@@ -115,9 +114,14 @@ def _grew(logs: Floats) -> int:
     return 0
 
 
+def _risen(logs: Floats, run: int, base: float) -> int:
+    """The newest samples among `run` that stand above twice the level it grew from, at least one."""
+    return max(1, trailing_run(logs[-run:] > base + np.log(2.0)))
+
+
 def _harms(view: View, loss: Loss | None, since: int, rise: float) -> bool:
     """Effect before form: a norm may grow while a model learns well."""
-    if loss is not None and len(loss) >= _NOW:
+    if loss is not None and len(loss) >= 2:
         return loss.rises(loss.before(since), share=0.1)
     weights = chains(view)[0].weights if view.layout is not None else np.zeros(0, np.int64)
     updates = view.tensors("update_ratio", weights, _NOW)
@@ -147,51 +151,50 @@ def _grown(view: View, run: int) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _over_depth(view: View, loss: Loss | None, firing: Firing) -> _Case | None:
-    """Growing through the layers towards the input, more than twofold each."""
+def _over_depth(view: View, firing: Firing) -> _Case | None:
+    """Growing through the layers towards the input, more than twofold each.
+
+    Either the gradients of the weights do, or those that arrive at the layers' outputs: where activations
+    grow towards the output as fast as the signal grows towards the input, the first stay level.
+    """
     if view.layout is None:
         return None
     for chain in chains(view):
-        gradients = view.tensors("rms", chain.gradients, _NOW)
-        if len(gradients.steps) < _NOW or len(chain) < _DEPTH:
-            continue
-        profile = masked_median(gradients.values, gradients.measured, axis=0)
-        usable = np.isfinite(profile) & (profile > 0)
-        if usable.sum() < _DEPTH:
-            continue
-        logs = np.log(profile[usable])
-        growth = float(np.exp(-slope(logs)[0]))
-        in_all = float(np.exp(min(700.0, logs[0] - logs[-1])))
-        kept = not firing.isdisjoint(chain.names)
-        if growth < _PER_LAYER * (0.8 if kept else 1.0) or in_all < _IN_ALL:
-            continue
-        if rank_correlation(logs) > -0.8 or _learns_anyway(view, chain, loss):
-            continue
-        names = [chain.names[i] for i in np.flatnonzero(usable)]
-        worst = max(1, sum(logs >= logs.max() - np.log(10.0)))
-        return _Case(
-            how=f"gradients grow {number(growth)} times per layer towards the input, {number(in_all)} in all",
-            formula="exp of minus the least-squares slope over depth of log median RMS(gradient), "
-            "weights only",
-            normal="below 2 per layer and 70 in all",
-            numbers={"growth_per_layer": growth, "growth_in_all": in_all, "weights": len(names)},
-            where=tuple(names[:worst]),
-            since_step=_first_above(gradients, np.flatnonzero(usable)),
-        )
+        for rows, of in ((chain.gradients, "weights"), (chain.outputs, "outputs")):
+            known = rows >= 0
+            if known.sum() < _DEPTH:
+                continue
+            places = np.flatnonzero(known)
+            gradients = view.tensors("rms", rows[places], _NOW)
+            case = _profile_case(gradients, [chain.names[i] for i in places], of, firing)
+            if case is not None:
+                return case
     return None
 
 
-def _learns_anyway(view: View, chain: Weights, loss: Loss | None) -> bool:
-    updates = view.tensors("update_ratio", chain.weights, _NOW)
-    moves = masked_median(updates.values, updates.measured, axis=0)
-    calm = bool(updates.measured.any()) and not np.nanmax(moves) > _HARM_UPDATE
-    return bool(calm and loss is not None and loss.improves())
-
-
-def _first_above(gradients: TensorSeries, usable: Integers) -> int:
-    values = gradients.values[:, usable]
-    high = values[:, 0] > _IN_ALL * values[:, -1]
-    return int(gradients.steps[-max(1, trailing_run(high))])
+def _profile_case(gradients: TensorSeries, names: list[str], of: str, firing: Firing) -> _Case | None:
+    profile = masked_median(gradients.values, gradients.measured, axis=0)
+    usable = np.flatnonzero(np.isfinite(profile) & (profile > 0))
+    if len(usable) < _DEPTH:
+        return None
+    logs = np.log(profile[usable])
+    growth = float(np.exp(-slope(logs)[0]))
+    in_all = float(np.exp(min(700.0, logs[0] - logs[-1])))
+    kept = not firing.isdisjoint(names)
+    if growth < _PER_LAYER * (0.8 if kept else 1.0) or in_all < _IN_ALL or rank_correlation(logs) > -0.8:
+        return None
+    worst = max(1, int(np.sum(logs >= logs.max() - np.log(10.0))))
+    high: Flags = gradients.values[:, usable[0]] > _IN_ALL * gradients.values[:, usable[-1]]
+    return _Case(
+        how=f"gradients of {of} grow {number(growth)} times per layer towards the input, "
+        f"{number(in_all)} in all",
+        formula="exp of minus the least-squares slope over depth of log median RMS(gradient), of weights or "
+        "of their layers' outputs",
+        normal="below 2 per layer and 70 in all",
+        numbers={"growth_per_layer": growth, "growth_in_all": in_all, "weights": len(usable), "of": of},
+        where=tuple(names[i] for i in usable[:worst]),
+        since_step=int(gradients.steps[-max(1, trailing_run(high))]),
+    )
 
 
 def _over_weights(view: View, firing: Firing) -> _Case | None:
@@ -200,7 +203,7 @@ def _over_weights(view: View, firing: Firing) -> _Case | None:
         return None
     for chain in chains(view):
         updates = view.tensors("update_ratio", chain.weights)
-        if len(updates.steps) < _NOW or not len(chain):
+        if not len(updates.steps) or not len(chain):
             continue
         gradients = view.tensors("rms", chain.gradients)
         weights = view.tensors("rms", chain.weights)
@@ -246,8 +249,16 @@ def _finding(view: View, case: _Case, loss: Loss | None, series: Series) -> Find
         advice="Clip the gradient norm, lower the learning rate, check the initialisation (gain) and "
         "normalise inputs and targets; in recurrent networks shorten the unrolled length.",
         since_step=since,
-        severity=Severity.CRITICAL if loss is None or not loss.improves() else Severity.WARNING,
+        severity=_severity(loss),
     )
+
+
+def _severity(loss: Loss | None) -> Severity:
+    """A warning while the loss comes down all the same, or while it is too early to tell."""
+    if loss is None:
+        return Severity.CRITICAL
+    early = len(loss) < _HISTORY and np.isfinite(loss.now) and not loss.rises(loss.start, share=0.1)
+    return Severity.WARNING if early or loss.improves() else Severity.CRITICAL
 
 
 _HYPOTHESES: tuple[Hypothesis, ...] = (
@@ -286,7 +297,8 @@ EXPLODING_GRADIENT = Rule(
         "of the "
         "log norm >= log(10) / 12 samples with R2 >= 0.8; growth towards the input > 2 per weight and > "
         "70 in "
-        "all; ||dw||/||w|| > 1 with RMS(gradient) > RMS(weight). The first two need a loss that rises "
+        "all, of weights or of layer outputs; ||dw||/||w|| > 1 with RMS(gradient) > RMS(weight). The "
+        "first two need a loss that rises "
         "by more "
         "than 10 % and 4 deviations of its noise.",
         sources=(

@@ -24,6 +24,8 @@ _WINDOW, _NOW, _RUN = 64, 8, 12
 _HIGH, _HOLD, _THROW, _OVERSHOOT = 0.1, 0.05, 0.3, 0.03
 #: A loss that stays above this share of where it started has hardly been learned.
 _UNLEARNED = 0.3
+#: An alert holds while the loss has not come down by this share of where it started.
+_LOST = 0.05
 #: Overshoot: neighbouring differences of opposite sign (white noise: 2 of 3), over this many samples,
 #: by this share of all that was gained so far.
 _ALTERNATES, _SWINGS, _SWING_SHARE = 0.9, 16, 0.25
@@ -63,7 +65,12 @@ def _judge(view: View, firing: Firing) -> Verdict:
     if np.isnan(taken.ratios).all():
         return Abstain("update ratios are not measured")
     case = _thrown(loss, taken) or _stuck(view, loss, taken, firing) or _overshoots(view, loss, taken)
-    return HEALTHY if case is None else Findings((_finding(view, case, loss, taken),))
+    if case is None and not np.isfinite(loss.now):
+        return Abstain("the loss is not finite")
+    if case is None and firing and loss.now > loss.start - _LOST * abs(loss.start):
+        # What threw it out may have left the window; the run is as lost as before.
+        case = _Case("the loss has not come back", int(taken.steps[0]), float(np.nanmax(taken.ratios)))
+    return HEALTHY if case is None else Findings((_finding(view, case, loss, taken, firing),))
 
 
 def _taken(view: View) -> _Steps:
@@ -90,7 +97,11 @@ def _thrown(loss: Loss, taken: _Steps) -> _Case | None:
     if not jumped or loss.now < before - 2.0 * _noise_before(loss, first) - 0.1 * abs(before):
         return None
     ratio = float(taken.ratios[long].max())
-    return _Case("thrown out by long steps: the loss jumped and did not come back", first, ratio)
+    # It began with the first of the long steps that led up to that one.
+    onset = long[0] + 1 - trailing_run(np.nan_to_num(taken.ratios[: long[0] + 1], nan=0.0) >= _HIGH)
+    return _Case(
+        "thrown out by long steps: the loss jumped and did not come back", int(taken.steps[onset]), ratio
+    )
 
 
 def _noise_before(loss: Loss, step: int) -> float:
@@ -163,11 +174,13 @@ def _overshoots(view: View, loss: Loss, taken: _Steps) -> _Case | None:
     return _Case("the loss swings up and down with every step", int(loss.steps[-_SWINGS]), ratio)
 
 
-def _finding(view: View, case: _Case, loss: Loss, taken: _Steps) -> Finding:
+def _finding(view: View, case: _Case, loss: Loss, taken: _Steps, firing: Firing) -> Finding:
     names = view.per_layout(deep_weights).names
     ratios = np.nan_to_num(taken.by_weight, nan=np.inf)
     long = np.flatnonzero(ratios >= min(_HIGH, case.ratio))
-    where = tuple(names[i] for i in long) or names[:1]
+    # One rate, one fault: whatever else is thrown about later, it stays the alert that fires.
+    known = [name for name in names if name in firing]
+    where = tuple(dict.fromkeys([*known, *(names[i] for i in long)])) or names[:1]
     rate = next((value for value in view.sample.lr if value is not None), None)
     far_up = loss.now - loss.start > 0.5 * abs(loss.start)
     lost = far_up or not np.isfinite(loss.now) or loss.rises(loss.start, share=0.05)
@@ -232,7 +245,8 @@ LR_TOO_HIGH = Rule(
         "steps alone are no fault while the loss falls; nor is a loss that stands still under short ones.",
         formula="u = median over weights of ||dw||/||w||. One of: u >= 0.3 at some step, then a loss "
         "above its "
-        "level before by half of it and 10 deviations of noise, not come back; u >= 0.1 for 12 samples (holds "
+        "level before by half of it and 10 deviations of noise, not come back; u >= 0.1 for 12 samples "
+        "(holds "
         "from 0.05) with a loss that does not fall and is above 30 % of its start; u >= 0.03 with 9 of 10 "
         "neighbouring loss differences opposed, by a quarter of all gained so far. A rate that is just "
         "rising "

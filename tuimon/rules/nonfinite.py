@@ -183,9 +183,7 @@ def _count(view: View, culprit: _Culprit) -> int | None:
     return int(view.tensors("nonfinite", np.array([culprit.row]), 1).values[-1, 0])
 
 
-def _last_finite(
-    view: View, culprit: _Culprit
-) -> tuple[str | None, float | None, float | None, int | None]:
+def _last_finite(view: View, culprit: _Culprit) -> tuple[str | None, float | None, float | None, int | None]:
     """Dtype, min and max of the culprit when it was last finite, and that step."""
     if culprit.row is None or view.layout is None:
         series = view.scalar(culprit.name).present

@@ -23,6 +23,8 @@ class Track:
     alert: Alert | None = None
     #: The fault that this one follows from.
     cause: Track | None = None
+    #: How bad it ever was: an alert does not get milder before it is over.
+    worst: Severity = Severity.INFO
     #: Faults that follow from this one, in the order they were recognised.
     consequences: list[Track] = field(default_factory=list)
 
@@ -38,9 +40,9 @@ class Track:
 
     @property
     def severity(self) -> Severity:
-        """Its own severity or that of its worst consequence."""
+        """The worst of its own so far and of its consequences."""
         own = self.rule.severity if self.finding.severity is None else self.finding.severity
-        return max([own, *(c.severity for c in self.consequences)])
+        return max([own, self.worst, *(c.severity for c in self.consequences)])
 
     def is_same(self, finding: Finding) -> bool:
         """Whether a new finding of the rule is this fault again: they share a culprit, or name none."""
@@ -61,6 +63,7 @@ class Track:
     def as_alert(self, state: AlertState, step: int) -> Alert:
         """The alert as of now, its consequences attached."""
         found = self.finding
+        self.worst = self.severity
         evidence = dict(found.evidence)
         if self.consequences:
             evidence["consequences"] = {

@@ -50,8 +50,7 @@ def follow(
             event = box.get(_TICK_S)
             if event is None:
                 continue
-            for change in session.apply(event):
-                yield change
+            yield from session.apply(event)
             if isinstance(event, Ended):
                 return
     finally:

@@ -42,4 +42,3 @@ def sample_scalars(sample: Sample) -> dict[str, float | None]:
     for name in list(sample.losses)[:_MOST_GROUPS]:
         scalars[f"loss/{name}"] = sample.losses[name]
     return scalars
-
