@@ -1,0 +1,1 @@
+"""What the screen shows of a session: rows, time columns and levels, without a widget."""

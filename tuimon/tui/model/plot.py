@@ -1,0 +1,67 @@
+"""Which curves there are to be drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tuimon.session.history import History
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """One chart: its title and its series by the names of `History.scalar`, the main one first."""
+
+    title: str
+    series: tuple[str, ...]
+    #: What each curve is called where there are several.
+    names: tuple[str, ...] = ()
+    #: Logarithmic or not; None lets the values decide.
+    log: bool | None = None
+
+
+#: Scalars of a sample that have a chart of their own, or are told elsewhere.
+_NO_LOG_OF_ITS_OWN = ("lr/", "loss/")
+
+
+def plots(history: History) -> list[Plot]:
+    """Charts in the order in which they are offered."""
+    names = history.scalar_names
+    logged = [n for n in names if n not in _SAMPLED and not n.startswith(_NO_LOG_OF_ITS_OWN)]
+    losses = [n for n in logged if "loss" in n.lower()]
+    return [
+        _loss(names, losses),
+        Plot("learning rate", *_rates(names), log=False),
+        _norm(names),
+        Plot("step time", ("step_s",)),
+        *(Plot(name, (name,)) for name in logged if name not in losses[:1]),
+    ]
+
+
+def _loss(names: tuple[str, ...], logged: list[str]) -> Plot:
+    several = [name for name in names if name.startswith("loss/")]
+    if "loss" not in names and several:
+        return Plot("loss", tuple(several[:2]), tuple(name.removeprefix("loss/") for name in several[:2]))
+    if logged:
+        return Plot("loss", ("loss", logged[0]), ("train", logged[0]))
+    return Plot("loss", ("loss",))
+
+
+def _rates(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    groups = [name for name in names if name.startswith("lr/")]
+    if len(groups) < 2:
+        return ("lr",), ()
+    return ("lr/0", "lr/1"), ("group 0", "group 1")
+
+
+def _norm(names: tuple[str, ...]) -> Plot:
+    if "grad_norm_preclip" in names:
+        names = ("after clipping", "before")
+        return Plot("gradient norm", ("grad_norm", "grad_norm_preclip"), names, log=True)
+    return Plot("gradient norm", ("grad_norm",), log=True)
+
+
+_SAMPLED = frozenset((
+    "loss", "lr", "grad_norm", "grad_norm_preclip", "step_s", "data_s", "forward_s", "backward_s",
+    "optimizer_s", "overhead_ratio", "overhead_s", "every", "microbatches", "dead_window", "rss_bytes",
+    "cuda_bytes", "loss_scale", "skipped",
+))  # fmt: skip

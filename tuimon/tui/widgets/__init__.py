@@ -1,0 +1,1 @@
+"""Panels: each asks a pure function for its lines and repaints what changed."""

@@ -1,0 +1,296 @@
+"""Layers by time: the picture that tuimon is known by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.message import Message
+
+from tuimon.records.alert import Severity
+from tuimon.tui.draw.frame import ENDS, SIDES, framed
+from tuimon.tui.draw.heat import Marks, heat_pair, heat_row, legend
+from tuimon.tui.draw.numbers import ABSENT, whole
+from tuimon.tui.draw.text import Text, cells, fit, ink, shorten, shorten_name
+from tuimon.tui.glyphs import ABOVE, BELOW, CURSOR, DOT, RULE, SEVERITY
+from tuimon.tui.model.heat import Heat
+from tuimon.tui.model.metric import DEAD, GRADIENT, METRICS, UPDATE, Metric
+from tuimon.tui.model.rows import Row, block_of, choose, scrolled
+from tuimon.tui.size import is_full
+from tuimon.tui.view import View
+from tuimon.tui.widgets.canvas import Canvas
+
+#: Widths of the columns of newest values, the blank before each included.
+_VALUES = (9, 9, 7)
+_LONGEST_NAME, _SHORTEST_NAME = 30, 10
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How the panel's columns are shared."""
+
+    name: int
+    heat: int
+
+    @property
+    def heat_at(self) -> int:
+        """First column of the heat map within the panel."""
+        return SIDES // 2 + 2 + self.name + 1
+
+
+class LayersPanel(Canvas, can_focus=True):
+    """Rows in execution order; a column stands for the same steps in every row."""
+
+    class Opened(Message):
+        """The person wants to see the row's layers larger."""
+
+    def __init__(self, view: View, id: str | None = None) -> None:
+        super().__init__(view, id=id)
+        #: What is on the screen: rows shown, in order, and the line of each.
+        self._shown: list[Row] = []
+        self._all: list[Row] = []
+        self._heat: Heat | None = None
+        self._shape = Shape(_SHORTEST_NAME, 1)
+        self._start = 0
+        self._dense = False
+
+    @property
+    def room(self) -> int:
+        """Lines for rows."""
+        return max(1, self.size.height - ENDS - 2)
+
+    @property
+    def row(self) -> Row | None:
+        """The row that the keys act on."""
+        every = self._all or self.view.rows(self.room)
+        return every[min(self.view.cursor(every), len(every) - 1)] if every else None
+
+    def move(self, by: int) -> None:
+        """Go up or down that many rows."""
+        every = self.view.rows(self.room)
+        if every:
+            at = max(0, min(len(every) - 1, self.view.cursor(every) + by))
+            self.view.chosen = every[at].name
+
+    def move_in_time(self, by: int) -> None:
+        """Look at an earlier or later column; beyond the newest, at the newest."""
+        heat = self._heat
+        if heat is None or heat.newest < 0:
+            return
+        at = heat.newest + 1 if self.view.moment is None else (heat.span.column(self.view.moment) or 0)
+        at = max(0, at + by)
+        self.view.moment = None if at > heat.newest else heat.span.steps(at)[1]
+
+    def lines(self, width: int, height: int) -> list[Text]:
+        """See `Canvas`."""
+        view, look = self.view, self.view.look
+        inner, room = width - SIDES, self.room
+        title = self._title(inner)
+        self._all = every = view.rows(room)
+        if not every:
+            why = "no layer matches the filter" if view.names else "waiting for the layers' names"
+            blank: list[Text] = [[] for _ in range(room // 2)]
+            content = [*blank, [Segment(why.center(inner), look.dim)]]
+            return framed(content, width, height, look, title=title)
+        self._shape = self._share(every, inner)
+        at = min(view.cursor(every), len(every) - 1)
+        self._shown = self._visible(every, at, room)
+        self._heat = heat = view.heat(self._shown, self._shape.heat)
+        content = [self._heads(inner), *self._rows(heat, every[at], inner)]
+        content += [[] for _ in range(room + 1 - len(content))]
+        content.append(self._steps(heat))
+        return framed(
+            content, width, height, look, title=title, value=legend(heat.scale, heat.metric, look),
+            foot=self._readout(heat, every[at], inner - 24), foot_value=self._more(every),
+        )  # fmt: skip
+
+    # What is shown -----------------------------------------------------------------------------------
+
+    def _visible(self, every: list[Row], at: int, room: int) -> list[Row]:
+        full = is_full(*self.app.size)
+        self._dense = len(every) > room and full and not self.view.look.ascii
+        if self._dense:
+            room *= 2
+        if len(every) > room and not full and self.view.chosen is None:
+            self._start = 0
+            return [every[i] for i in choose(self.view.importance(every), room)]
+        self._start = scrolled(len(every), room, at, self._start)
+        if self._dense:
+            self._start -= self._start % 2
+        return every[self._start : self._start + room]
+
+    def _share(self, every: list[Row], inner: int) -> Shape:
+        longest = max(len(row.name) for row in every)
+        name = max(_SHORTEST_NAME, min(longest, _LONGEST_NAME, inner // 4))
+        return Shape(name, max(1, inner - 2 - name - 1 - sum(_VALUES)))
+
+    def _values(self) -> tuple[Metric, Metric, Metric]:
+        chosen = self.view.metric
+        return (GRADIENT if chosen in (GRADIENT, UPDATE, DEAD) else chosen, UPDATE, DEAD)
+
+    # Lines -------------------------------------------------------------------------------------------
+
+    def _title(self, inner: int) -> Text:
+        look = self.view.look
+        text: Text = [Segment("layers × time", look.title)]
+        long = inner >= 90
+        for metric in METRICS:
+            chosen = metric is self.view.metric
+            style = look.strong if chosen else look.dim
+            gap = "  " if long or chosen or metric is METRICS[0] else " "
+            text += [Segment(gap, look.frame), Segment(metric.key, look.key)]
+            if long or chosen:
+                text.append(Segment(metric.label[1:], style))
+        return text
+
+    def _heads(self, inner: int) -> Text:
+        look = self.view.look
+        left = fit([Segment("  layer", look.faint)], inner - sum(_VALUES), look.text)
+        for metric, room in zip(self._values(), _VALUES, strict=True):
+            style = look.dim if metric is self.view.metric else look.faint
+            left.append(Segment(metric.label.rjust(room), style))
+        return left
+
+    def _rows(self, heat: Heat, selected: Row, inner: int) -> list[Text]:
+        sick = self.view.sick()
+        step = 2 if self._dense else 1
+        lines = []
+        for i in range(0, len(self._shown), step):
+            pair = self._shown[i : i + step]
+            row = selected if selected in pair else pair[0]
+            worst = max((sick[n] for one in pair for n in one.layers if n in sick), default=None)
+            lines.append(self._line(heat, i, row, row is selected, worst))
+        return lines
+
+    def _line(self, heat: Heat, i: int, row: Row, selected: bool, worst: Severity | None) -> Text:
+        look = self.view.look
+        cursor = Segment(CURSOR if selected else " ", look.key)
+        mark = Segment(" ", look.text) if worst is None else Segment(SEVERITY[worst], look.severity(worst))
+        name = self._label(row, selected, worst)
+        marks = self._marks(heat, row)
+        if self._dense:
+            lower = heat.codes[i + 1] if i + 1 < len(heat.codes) else None
+            picture = heat_pair(heat.codes[i], lower, heat.newest, look, marks)
+        else:
+            picture = heat_row(heat.codes[i], heat.newest, look, marks)
+        values = self._figures(row, selected, worst)
+        return [cursor, mark, *name, Segment(" ", look.text), *picture, *values]
+
+    def _label(self, row: Row, selected: bool, worst: Severity | None) -> Text:
+        """The block's part of a name is dimmed: the end is what tells neighbours apart."""
+        look, room = self.view.look, self._shape.name
+        style = look.text if worst is None else look.severity(worst)
+        style = look.strong if selected and worst is None else style
+        label = f"{row.name} +{len(row.layers)}" if row.folded and len(row.name) + 4 <= room else row.name
+        if row.folded and label != row.name:
+            text: Text = [ink(row.name, style), ink(label[len(row.name) :], look.faint)]
+        else:
+            block = block_of(label)
+            name = shorten_name(label, room)
+            cut = len(block) + 1 if block is not None and name == label else 0
+            text = [ink(name[:cut], look.faint), ink(name[cut:], style)]
+        text = fit(text, room, look.text)
+        return [Segment(t, look.on_selected(s or look.text)) for t, s, _ in text] if selected else text
+
+    def _figures(self, row: Row, selected: bool, worst: Severity | None) -> Text:
+        look = self.view.look
+        text: Text = []
+        for metric, room in zip(self._values(), _VALUES, strict=True):
+            value = self.view.newest_of(metric, row)
+            style = look.text if metric is self.view.metric else look.dim
+            if value is None:
+                style = look.faint
+            elif not np.isfinite(value):
+                style = look.bad
+            elif worst is not None and metric is DEAD and value > 0.5:
+                style = look.severity(worst)
+            text.append(Segment(shorten(metric.text(value), room - 1).rjust(room), style))
+        return [Segment(t, look.on_selected(s or look.text)) for t, s, _ in text] if selected else text
+
+    def _marks(self, heat: Heat, row: Row) -> Marks:
+        """The moment looked at, and where the alerts that name this row began."""
+        look = self.view.look
+        marks: dict[int, tuple[str, Style]] = {}
+        if self.view.moment is not None:
+            column = heat.span.column(self.view.moment)
+            if column is not None:
+                marks[column] = (RULE, look.strong)
+        for alert in reversed(self.view.session.alerts):
+            layers = {self.view.layer_of(name) for name in alert.where}
+            column = heat.span.column(max(alert.since_step, heat.span.first))
+            if column is not None and layers & set(row.layers):
+                marks[column] = (SEVERITY[alert.severity], look.severity(alert.severity))
+        return marks
+
+    def _steps(self, heat: Heat) -> Text:
+        look, span, room = self.view.look, heat.span, self._shape.heat
+        first, last = whole(span.first), whole(span.last + 1)
+        if len(first) + len(last) + 1 > room:
+            first = ""
+        label = first + last.rjust(room - len(first))
+        return [Segment(" " * (3 + self._shape.name) + label, look.faint)]
+
+    def _readout(self, heat: Heat, row: Row, room: int) -> Text:
+        """What the cell under the cursor says, exactly."""
+        look, view = self.view.look, self.view
+        column = heat.newest if view.moment is None else heat.span.column(view.moment)
+        values: Text = [ink(shorten_name(row.name, 24), look.text)]
+        if column is not None and column >= 0 and row in self._shown:
+            code_row = self._shown.index(row)
+            first, last = heat.span.steps(column)
+            when = f"step {whole(first)}" if first == last else f"steps {whole(first)} to {whole(last)}"
+            value = float(heat.values[code_row, column])
+            known = heat.codes[code_row, column] >= 0
+            shown = view.metric.text(value) if known else ABSENT
+            values.append(Segment(f" {DOT} {when} {DOT} {view.metric.label} ", look.dim))
+            values.append(Segment(shown, look.strong))
+        return fit(values, min(cells(values), max(0, room)), look.frame)
+
+    def _more(self, every: list[Row]) -> Text | None:
+        look, hidden = self.view.look, len(every) - len(self._shown)
+        if not hidden:
+            return None
+        if self._start == 0 and self._shown and self._shown != every[: len(self._shown)]:
+            return [Segment(f"the {len(self._shown)} most telling of {len(every)}", look.dim)]
+        above, below = self._start, len(every) - self._start - len(self._shown)
+        parts = [f"{ABOVE} {above} more"] * bool(above) + [f"{BELOW} {below} more"] * bool(below)
+        return [Segment("  ".join(parts), look.dim)]
+
+    # Mouse -------------------------------------------------------------------------------------------
+
+    def _under(self, x: int, y: int) -> tuple[Row | None, int | None]:
+        i = (y - 2) * (2 if self._dense else 1)
+        row = self._shown[i] if y >= 2 and i < len(self._shown) else None
+        column = x - self._shape.heat_at
+        inside = self._heat is not None and 0 <= column <= self._heat.newest
+        return row, column if inside else None
+
+    def on_click(self, event: events.Click) -> None:
+        """Go to the row and the moment; a second click opens it."""
+        row, column = self._under(event.x, event.y)
+        if row is None:
+            return
+        if event.chain > 1:
+            self.post_message(self.Opened())
+            return
+        self.view.chosen = row.name
+        self.view.moment = None if column is None or self._heat is None else self._heat.span.steps(column)[1]
+        self.screen.post_message(Looked())
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """The next rows."""
+        self.move(3)
+        self.screen.post_message(Looked())
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """The rows before."""
+        self.move(-3)
+        self.screen.post_message(Looked())
+
+
+class Looked(Message):
+    """The person looks somewhere else: everything that follows the cursor is to be drawn anew."""
+
