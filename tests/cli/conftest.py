@@ -6,36 +6,14 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from agent_double import HELLO, LAYOUT, Server, frames, saying
+from agent_double import Server, saying
+from command_line import PATIENCE_S, PID, Agent, Ran, Start, Tuimon
 
 from tuimon.wire.paths import process_start_ticks, socket_path
-
-#: A guard against hanging, no measurement.
-PATIENCE_S = 60.0
-
-OWN_HELLO = replace(HELLO, pid=os.getpid())
-GREETING = frames(OWN_HELLO, LAYOUT)
-
-
-@dataclass(frozen=True)
-class Ran:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def only_line(self) -> str:
-        """What stderr says, which must be one line, with nothing on stdout."""
-        assert self.out == ""
-        assert self.err.endswith("\n")
-        assert self.err.count("\n") == 1, self.err
-        assert "Traceback" not in self.err
-        return self.err[:-1]
 
 
 @pytest.fixture
@@ -46,7 +24,7 @@ def runtime(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def start(runtime: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def start(runtime: Path) -> Iterator[Start]:
     """Starts `tuimon` with these arguments; what still runs in the end is killed."""
     started: list[subprocess.Popen[str]] = []
 
@@ -72,7 +50,7 @@ def start(runtime: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 
 @pytest.fixture
-def tuimon(start: Callable[..., subprocess.Popen[str]]) -> Callable[..., Ran]:
+def tuimon(start: Start) -> Tuimon:
     """Runs `tuimon` with these arguments to its end."""
 
     def run(*arguments: object) -> Ran:
@@ -86,11 +64,11 @@ def tuimon(start: Callable[..., subprocess.Popen[str]]) -> Callable[..., Ran]:
 @pytest.fixture
 def own_socket(runtime: Path) -> Path:
     """Where an agent in this process would listen."""
-    return socket_path(os.getpid(), process_start_ticks(os.getpid()), runtime / "tuimon")
+    return socket_path(PID, process_start_ticks(PID), runtime / "tuimon")
 
 
 @pytest.fixture
-def agent(own_socket: Path) -> Iterator[Callable[..., Server]]:
+def agent(own_socket: Path) -> Iterator[Agent]:
     """Lets an agent in this process say these bytes to everyone who subscribes."""
     with contextlib.ExitStack() as stack:
 

@@ -8,19 +8,16 @@ import os
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from agent_double import Server
-from conftest import Ran
+from command_line import PID, Agent, Ran, Tuimon
 
 from tuimon.cli import training
 from tuimon.cli.main import run
 from tuimon.wire.unix import bind_unix
-
-Tuimon = Callable[..., Ran]
 
 VERBS = ("attach", "record")
 
@@ -54,10 +51,10 @@ def test_the_process_of_another_user(
     verb: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 12345)
-    code = run([verb, str(os.getpid())])
+    code = run([verb, str(PID)])
     told = Ran(code, *capfd.readouterr())
     assert told.code == 1
-    assert str(os.getpid()) in told.only_line
+    assert str(PID) in told.only_line
     assert "belongs to user" in told.only_line
 
 
@@ -107,31 +104,31 @@ def test_a_target_that_is_nothing(tuimon: Tuimon, target: str) -> None:
 
 def test_a_socket_that_nobody_listens_at(tuimon: Tuimon, own_socket: Path) -> None:
     bind_unix(own_socket).close()
-    ran = tuimon("attach", os.getpid())
+    ran = tuimon("attach", PID)
     assert ran.code == 1
     assert "has stopped listening" in ran.only_line
 
 
-def test_an_agent_of_another_version(tuimon: Tuimon, agent: Callable[..., Server]) -> None:
+def test_an_agent_of_another_version(tuimon: Tuimon, agent: Agent) -> None:
     header = json.dumps({"v": 99, "type": "hello", "arrays": []}).encode()
     payload = struct.pack("<I", len(header)) + header
     agent(struct.pack("<I", len(payload)) + payload)
-    ran = tuimon("record", os.getpid(), "--json")
+    ran = tuimon("record", PID, "--json")
     assert ran.code == 1
     assert "99" in ran.only_line
     assert "restart" in ran.only_line
 
 
-def test_an_agent_that_talks_nonsense(tuimon: Tuimon, agent: Callable[..., Server]) -> None:
+def test_an_agent_that_talks_nonsense(tuimon: Tuimon, agent: Agent) -> None:
     agent(b"\x10\x00\x00\x00" + b"nonsense" * 2)
-    ran = tuimon("record", os.getpid())
+    ran = tuimon("record", PID)
     assert ran.code == 1
     assert "cannot be read" in ran.only_line
 
 
 def test_a_training_that_ends_before_it_said_a_word(tuimon: Tuimon, runtime: Path) -> None:
     code = (
-        "import os, time\n"
+        "import os\n"
         "from tuimon.wire.paths import process_start_ticks, socket_path\n"
         "from tuimon.wire.unix import bind_unix\n"
         "pid = os.getpid()\n"

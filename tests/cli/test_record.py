@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import signal
-import subprocess
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from agent_double import Server, frames, sample
-from conftest import GREETING, PATIENCE_S, Ran
+from command_line import BYE, GREETING, PATIENCE_S, PID, Agent, Ran, Start, Tuimon
 
-from tuimon.records.sample import Bye, Log, Notice
+from tuimon.records.sample import Log, Notice
 from tuimon.records.tensors import empty_table
 from tuimon.wire.commands import Cadence, Subscribe, decode_command, encode_command
 from tuimon.wire.framing import Decoder
-
-Tuimon = Callable[..., Ran]
-Start = Callable[..., "subprocess.Popen[str]"]
-Agent = Callable[..., Server]
-
-PID = os.getpid()
-BYE = Bye("finished", 9, 1009.0)
 
 
 def steps(*losses: float) -> bytes:

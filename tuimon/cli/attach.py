@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from tuimon.cli.exits import FINE, Failure
 from tuimon.cli.target import complete_target, target_pid
 
 
@@ -27,13 +28,27 @@ def attach(target: int) -> int:
 
 def has_screen() -> bool:
     """Whether this process can draw on a terminal and hear its keys."""
-    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    # Textual reads standard input and draws on standard error.
+    streams = (sys.stdin, sys.stdout, sys.stderr)
+    return all(stream.isatty() for stream in streams) and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def open_screen(pid: int) -> int:
-    """Show the monitor until the person leaves it.
+    """Show the monitor until the person leaves it, then say in a line or two what was seen.
 
     Raises:
-        Failure: there is no agent to be found.
+        Failure: there is no agent to be found, or none that answers.
     """
-    raise NotImplementedError
+    from tuimon.cli.following import source_of
+    from tuimon.cli.lines import parting_lines
+    from tuimon.tui.app import MonitorApp
+
+    app = MonitorApp(lambda deliver: source_of(pid, deliver, histograms=True), str(pid))
+    app.run()
+    if app.return_code:
+        return app.return_code
+    state = app.session.connection
+    if app.session.hello is None and state.reason is not None:
+        raise Failure(state.reason)
+    print("\n".join(parting_lines(app.session, pid)))
+    return FINE

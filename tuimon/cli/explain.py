@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
+
 import click
 from click.shell_completion import CompletionItem
+
+#: Longer lines are hard to read, however wide the terminal is.
+_WIDTH = 88
 
 
 def complete_rule(
@@ -30,8 +36,17 @@ def explain(rule: str | None) -> int:
         found = catalogue.rule_named(rule)
     except KeyError as error:
         raise click.UsageError(f"{error.args[0]}.") from None
-    print(catalogue.explain(found))
+    print(_wrapped(catalogue.explain(found)))
     return 0
+
+
+def _wrapped(text: str) -> str:
+    width = min(_WIDTH, shutil.get_terminal_size().columns)
+    lines = []
+    for line in text.splitlines():
+        indent = "    " if line.startswith("  - ") else ""
+        lines += textwrap.wrap(line, width, subsequent_indent=indent, break_on_hyphens=False) or [""]
+    return "\n".join(lines)
 
 
 def _first_sentence(text: str) -> str:

@@ -60,7 +60,7 @@ def follow_process(
     sources: list[Source] = []
 
     def open_source(deliver: Callable[[Event], None]) -> Source:
-        sources.append(_source(pid, deliver, histograms))
+        sources.append(source_of(pid, deliver, histograms=histograms))
         return sources[0]
 
     follower = _Follower(session, write, until or Until())
@@ -132,7 +132,12 @@ class _Follower:
         return time.monotonic() - self._began_s
 
 
-def _source(pid: int, deliver: Callable[[Event], None], histograms: bool) -> Source:
+def source_of(pid: int, deliver: Callable[[Event], None], *, histograms: bool) -> Source:
+    """A source for the agent in that process, not started yet.
+
+    Raises:
+        Failure: there is no agent to be found.
+    """
     try:
         return attach_to(pid, deliver, Subscribe(histograms=histograms))
     except AttachError as error:

@@ -44,6 +44,13 @@ def text_lines(session: Session, change: Change) -> list[str]:
             return _connection(session, state)
 
 
+def parting_lines(session: Session, pid: int) -> list[str]:
+    """What a person who closes the screen goes away with."""
+    ended = session.connection.status == "ended"
+    goes_on = session.connection.reason or "ended" if ended else f"left; process {pid} goes on"
+    return _end(session, goes_on)
+
+
 def number(value: float | None, digits: int = 4) -> str:
     """A value in few characters; what was not measured is never 0."""
     return UNKNOWN if value is None else f"{value:.{digits}g}"

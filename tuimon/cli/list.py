@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ def list_(as_json: bool) -> int:
     if as_json:
         print(json.dumps([_object(training) for training in trainings], indent=2, ensure_ascii=False))
     elif trainings:
-        print("\n".join(_table([_row(training) for training in trainings])))
+        print("\n".join([*_table([_row(training) for training in trainings]), *_reasons(trainings)]))
     else:
         print("no training that this user may look into runs on this machine", file=sys.stderr)
     return 0
@@ -49,7 +50,7 @@ def _object(training: TrainingProcess) -> dict[str, object]:
 
 
 def _row(training: TrainingProcess) -> tuple[str, ...]:
-    name = training.name or shlex.join(training.command)
+    name = training.name or _command(training.command)
     return (
         str(training.pid),
         training.user,
@@ -57,8 +58,14 @@ def _row(training: TrainingProcess) -> tuple[str, ...]:
         training.framework or "-",
         ", ".join(training.devices) or "-",
         "-" if training.step is None else str(training.step),
-        "yes" if training.attachable else f"no: {training.reason or 'unknown'}",
+        "yes" if training.attachable else "no",
     )
+
+
+def _command(words: Sequence[str]) -> str:
+    """The command line with its programs' folders left out: what distinguishes it comes first."""
+    names = [os.path.basename(word) if "/" in word else word for word in words[:2]]
+    return shlex.join([*names, *words[2:]])
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -66,3 +73,12 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(len(line[i]) for line in lines) for i in range(len(_HEADINGS))]
     padded = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines]
     return ["  ".join(cells).rstrip() for cells in padded]
+
+
+def _reasons(trainings: Sequence[TrainingProcess]) -> list[str]:
+    """Why one cannot attach: each reason once, with whom it keeps out."""
+    pids: dict[str, list[str]] = {}
+    for training in trainings:
+        if not training.attachable:
+            pids.setdefault(training.reason or "unknown", []).append(str(training.pid))
+    return [f"{', '.join(who)}: {reason}" for reason, who in pids.items()]
