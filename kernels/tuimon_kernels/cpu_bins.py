@@ -23,7 +23,10 @@ _NORMAL = u32(1 << 23)
 _NORMAL_WIDE = u64(1 << 52)
 
 SCRATCH = 4096
-"""Length of the scratch: 4 tables of 512 for fp32, 1 of 4096 for fp64. All zero between calls."""
+"""Length of the scratch: 4 tables of 512 for fp32, 1 of 4096 for fp64.
+
+Zero between calls, but for the first and the last field of each sign, which are counted and never read: zeros and
+subnormals, infinities and NaN are counted elsewhere."""
 
 LOW, HIGH = 8, 9  # columns of the book: first and last bin in use, low > high when there is none
 
@@ -124,10 +127,9 @@ def add_subnormals(bits: Any, magnitude: Any, normal: Any, row: Any, book: Any) 
 
 @exact
 def flush(tables: Any, copies: int, fields: int, low: int, high: int, row: Any, book: Any) -> None:
-    """Move the counts of the normal fields low..high to the row, and leave the scratch zero.
+    """Move the counts of the normal fields low..high to the row.
 
-    `fields` is the number of exponent fields (256 or 2048), `copies` of how many tables. The first field
-    (zeros and subnormals) and the last one (infinities and NaN) are dropped here: they are counted elsewhere.
+    `fields` is the number of exponent fields (256 or 2048), `copies` the number of tables.
     """
     # The smallest normal number (field 1) stands behind the subnormals: 23 or 52 of them.
     behind = 22 if fields == 256 else 51
@@ -145,6 +147,3 @@ def flush(tables: Any, copies: int, fields: int, low: int, high: int, row: Any, 
                 target[bin_] += count
                 book[LOW] = min(book[LOW], bin_)
                 book[HIGH] = max(book[HIGH], bin_)
-        for copy in range(copies):
-            tables[(2 * copy + sign) * fields] = 0
-            tables[(2 * copy + sign + 1) * fields - 1] = 0

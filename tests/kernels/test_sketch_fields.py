@@ -185,8 +185,9 @@ def test_merging_is_associative_and_commutative(
 def test_limits_count_what_is_at_or_beyond_them(backend: Backend, dtype: torch.dtype) -> None:
     x = torch.rand(3 * BLOCK + 5, generator=seeded()).to(dtype)
     x[::7], x[1::7], x[2::7], x[3::7] = 0.0, 1.0, math.nan, math.inf
-    values = x.double()
     # 0.1 and 0.9 are no fp32 numbers: the comparison must not round them towards the elements.
+    x[4::7], x[5::7] = 0.1, 0.9
+    values = x.double()
     near = float(torch.tensor(0.9, dtype=dtype))
     for low, high in ((0.0, 1.0), (0.1, 0.9), (-math.inf, near), (0.1, math.inf), (-1e300, 1e300)):
         table = backend.SketchTable([Slot(len(x), DType.of(dtype), limits=(low, high))])
