@@ -177,7 +177,8 @@ def no_loss_seen(run: Run) -> None:
     "scene",
     [
         long_steps_that_learn, long_first_steps, plateau_under_short_steps, noise_of_tiny_batches,
-        warm_restarts, one_cycle, step_drop, rare_loss_spikes, negative_losses, converged_under_long_steps, no_loss_seen,
+        warm_restarts, one_cycle, step_drop, rare_loss_spikes, negative_losses,
+        converged_under_long_steps, no_loss_seen,
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("seed", range(2))

@@ -9,19 +9,15 @@ import numpy as np
 from tuimon.records.alert import Severity
 from tuimon.rules.depth import chains
 from tuimon.rules.evidence import MOST_NAMES, Hypothesis, evidence, number
+from tuimon.rules.growth import HISTORY, NOW, grew, jumped, risen
 from tuimon.rules.loss import Loss, loss_of
-from tuimon.rules.robust import masked_median, rank_correlation, slope, spread, trailing_run
+from tuimon.rules.robust import masked_median, rank_correlation, slope, trailing_run
 from tuimon.rules.rule import HEALTHY, Abstain, Explanation, Finding, Findings, Firing, Rule, Stage, Verdict
 from tuimon.rules.series import Flags, Floats, Series, TensorSeries
 from tuimon.rules.view import View
 
-#: Samples looked at, samples that make the present, and samples before it that make a history.
-_WINDOW, _NOW, _HISTORY = 96, 4, 12
-#: A norm is huge at this multiple of its robust median (and 6 robust deviations): rare spikes reach it,
-#: four samples on end do not. The lower bar once it fires.
-_MULTIPLE, _HOLD_MULTIPLE, _DEVIATIONS = 10.0, 4.0, 6.0
-#: Growth: this many samples, explained by a line to this share, growing tenfold in all.
-_GROWTH_SAMPLES, _STRAIGHT = 12, 0.8
+#: Samples looked at.
+_WINDOW = 96
 #: Depth: growth per weight towards the input (TheDeepChecker: > 2), in all (AUTOTRAINER: > 70), weights.
 _PER_LAYER, _IN_ALL, _DEPTH = 2.0, 70.0, 5
 #: Relative to the weights: an update that replaces the weight, by a gradient larger than the weight.
@@ -59,7 +55,7 @@ def _norms(view: View) -> Series:
     """
     if view.sample.loss_scale is None:
         before = view.scalar("grad_norm_preclip", _WINDOW)
-        if before.measured[-_NOW:].all() and len(before) >= _NOW:
+        if before.measured[-NOW:].all() and len(before) >= NOW:
             return before
     return view.scalar("grad_norm", _WINDOW)
 
@@ -67,14 +63,14 @@ def _norms(view: View) -> Series:
 def _over_time(view: View, series: Series, loss: Loss | None, firing: Firing) -> _Case | None:
     values = np.where(np.isfinite(series.values), series.values, np.inf)
     logs: Floats = np.log(np.clip(values, 1e-300, 1e300))
-    high, base = _jumped(logs, firing)
+    high, base = jumped(logs, held=bool(firing))
     run = trailing_run(high)
     how = "jumped"
-    if run < _NOW:
-        run, how, base = _grew(logs), "grew", float(np.min(logs))
+    if run < NOW:
+        run, how, base = grew(logs), "grew", float(np.min(logs))
     if not run:
         return None
-    since = int(series.steps[-_risen(logs, run, base)])
+    since = int(series.steps[-risen(logs, run, base)])
     if not _harms(view, loss, since, float(logs[-1] - base)):
         return None
     return _Case(
@@ -89,42 +85,12 @@ def _over_time(view: View, series: Series, loss: Loss | None, firing: Firing) ->
     )
 
 
-def _jumped(logs: Floats, firing: Firing) -> tuple[Flags, float]:
-    """Which samples stand far above the history before the present ones, and the level of that history."""
-    # Half of the window is history once there is enough: an explosion that lasts must not become normal.
-    history = logs[: max(_HISTORY, len(logs) // 2)]
-    if len(logs) < _HISTORY + _NOW:
-        return np.zeros(len(logs), np.bool_), float(np.median(history))
-    base = float(np.median(history))
-    multiple = np.log(_HOLD_MULTIPLE if firing else _MULTIPLE)
-    return logs > base + max(multiple, _DEVIATIONS * spread(history)), base
-
-
-def _grew(logs: Floats) -> int:
-    """Samples over which the norm grew steadily and at least tenfold, up to now; 0 if it did not."""
-    for count in (_GROWTH_SAMPLES, _GROWTH_SAMPLES // 2):
-        newest = logs[-count:]
-        if len(newest) < count:
-            continue
-        rise, straight = slope(newest)
-        # Over few samples only a growth that noise cannot make: a hundredfold.
-        needed = np.log(_MULTIPLE) * (1 if count == _GROWTH_SAMPLES else 2)
-        if rise * (count - 1) >= needed and straight >= _STRAIGHT and newest[-2:].max() >= newest.max():
-            return count
-    return 0
-
-
-def _risen(logs: Floats, run: int, base: float) -> int:
-    """The newest samples among `run` that stand above twice the level it grew from, at least one."""
-    return max(1, trailing_run(logs[-run:] > base + np.log(2.0)))
-
-
 def _harms(view: View, loss: Loss | None, since: int, rise: float) -> bool:
     """Effect before form: a norm may grow while a model learns well."""
     if loss is not None and len(loss) >= 2:
         return loss.rises(loss.before(since), share=0.1)
     weights = chains(view)[0].weights if view.layout is not None else np.zeros(0, np.int64)
-    updates = view.tensors("update_ratio", weights, _NOW)
+    updates = view.tensors("update_ratio", weights, NOW)
     if updates.measured.any():
         moves = masked_median(updates.values, updates.measured, axis=0)
         return bool(np.nanmax(moves) > _HARM_UPDATE)
@@ -145,9 +111,9 @@ def _grown(view: View, run: int) -> tuple[str, ...]:
         before = masked_median(gradients.values[:split], gradients.measured[:split], axis=0)
         now = masked_median(gradients.values[-2:], gradients.measured[-2:], axis=0)
         with np.errstate(divide="ignore", invalid="ignore"):
-            grew = now / before
-        best = np.nanmax(grew) if not np.isnan(grew).all() else np.nan
-        names += [chain.names[i] for i in np.flatnonzero((grew >= 3.0) & (grew >= best / 10.0))]
+            rise = now / before
+        best = np.nanmax(rise) if not np.isnan(rise).all() else np.nan
+        names += [chain.names[i] for i in np.flatnonzero((rise >= 3.0) & (rise >= best / 10.0))]
     return tuple(names)
 
 
@@ -165,7 +131,7 @@ def _over_depth(view: View, firing: Firing) -> _Case | None:
             if known.sum() < _DEPTH:
                 continue
             places = np.flatnonzero(known)
-            gradients = view.tensors("rms", rows[places], _NOW)
+            gradients = view.tensors("rms", rows[places], NOW)
             case = _profile_case(gradients, [chain.names[i] for i in places], of, firing)
             if case is not None:
                 return case
@@ -212,7 +178,7 @@ def _over_weights(view: View, firing: Firing) -> _Case | None:
         # A weight of zeros (a fresh head, an adapter) is replaced once, by design.
         replaced = measured & (updates.values > bar) & (gradients.values > _LARGER * weights.values)
         replaced &= weights.values > 0
-        steady: Flags = np.all(replaced[-_NOW:], axis=0)
+        steady: Flags = np.all(replaced[-NOW:], axis=0)
         if not steady.any():
             continue
         any_replaced: Flags = np.any(replaced[:, steady], axis=1)
@@ -257,7 +223,7 @@ def _severity(loss: Loss | None) -> Severity:
     """A warning while the loss comes down all the same, or while it is too early to tell."""
     if loss is None:
         return Severity.CRITICAL
-    early = len(loss) < _HISTORY and np.isfinite(loss.now) and not loss.rises(loss.start, share=0.1)
+    early = len(loss) < HISTORY and np.isfinite(loss.now) and not loss.rises(loss.start, share=0.1)
     return Severity.WARNING if early or loss.improves() else Severity.CRITICAL
 
 
