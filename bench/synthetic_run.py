@@ -134,20 +134,24 @@ class SyntheticRun:
 def _layout(blocks: int, width: int) -> Layout:
     layers = [LayerInfo("embed.token", "Embedding"), LayerInfo("embed.position", "Embedding")]
     for block in range(blocks):
-        for name, kind in _PARTS:
-            relu = kind == "ReLU"
+        for name, type_name in _PARTS:
+            relu = type_name == "ReLU"
             channels = 4 * width if relu else None
             layers.append(
-                LayerInfo(f"blocks.{block}.{name}", kind, None, "positive" if relu else None, channels)
+                LayerInfo(f"blocks.{block}.{name}", type_name, None, "positive" if relu else None, channels)
             )
     layers += [LayerInfo("norm", "LayerNorm"), LayerInfo("head", "Linear")]
     tensors: list[TensorInfo] = []
     for i, layer in enumerate(layers):
-        for kind in (TensorKind.ACTIVATION, TensorKind.OUTPUT_GRADIENT):
-            tensors.append(TensorInfo(layer.name, kind, i, "bfloat16", (32, 256, width)))
-        for name, shape in _parameters(layer, width):
-            for kind in (TensorKind.GRADIENT, TensorKind.WEIGHT):
-                tensors.append(TensorInfo(f"{layer.name}.{name}", kind, i, "float32", shape, True))
+        tensors += (
+            TensorInfo(layer.name, kind, i, "bfloat16", (32, 256, width))
+            for kind in (TensorKind.ACTIVATION, TensorKind.OUTPUT_GRADIENT)
+        )
+        tensors += (
+            TensorInfo(f"{layer.name}.{name}", kind, i, "float32", shape, True)
+            for name, shape in _parameters(layer, width)
+            for kind in (TensorKind.GRADIENT, TensorKind.WEIGHT)
+        )
     return Layout(1, tuple(layers), tuple(tensors))
 
 

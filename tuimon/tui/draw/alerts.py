@@ -46,10 +46,10 @@ def alert_list(
     # The verdicts survive when there is little room: one line each, then the words.
     room = height - min(len(heads), height)
     lines: list[Text] = []
-    for alert, head in zip(alerts, heads, strict=True):
+    for alert, (head, rest) in zip(alerts, heads, strict=True):
         lines.append(head)
         if alert is opened:
-            lines += _body(alert, width, room, look)
+            lines += _body(alert, rest, width, room, look)
     if len(lines) < height:
         lines += _abstentions(judgements, width, height - len(lines), look)
     if len(lines) > height:
@@ -58,45 +58,52 @@ def alert_list(
     return lines
 
 
-def _head(alert: Alert, opened: bool, width: int, look: Look) -> Text:
-    """ "✖ critical  dead neurons  blocks.7.mlp.act      since step 11 940"."""
+def _head(alert: Alert, opened: bool, width: int, look: Look) -> tuple[Text, str]:
+    """ "✖ critical  dead neurons  blocks.7.mlp.act      since step 11 940", and what had no room there."""
     left: Text = [
         *([Segment(f"{CURSOR} ", look.key)] if opened else []),
         Segment(f"{SEVERITY[alert.severity]} {alert.severity.word} ", look.severity(alert.severity)),
         ink(words(alert.rule), look.strong),
     ]
     name = alert.where[0] if alert.where else ""
-    since = f" since step {whole(alert.since_step)}"
-    if cells(left) + 2 + len(name) + len(since) > width:
-        since = f" since {whole(alert.since_step)}"
-    room = width - cells(left) - len(since) - 2
-    if name and room >= min(len(name), _TELLING):
-        left += [Segment("  ", look.text), ink(shorten_name(name, room), look.text)]
-    return beside(left, [Segment(since, look.dim)], width, look.text)
+    since = f"since step {whole(alert.since_step)}"
+    room = width - cells(left) - 1
+    if room < len(since):
+        return left, f"{name} {DOT} {since}" if name else since
+    right = [Segment(since, look.dim)]
+    room -= len(since) + 2
+    if name and room < min(len(name), _TELLING):
+        return beside(left, right, width, look.text), name
+    shown = [Segment("  ", look.text), ink(shorten_name(name, room), look.text)] if name else []
+    return beside([*left, *shown], right, width, look.text), ""
 
 
-def _body(alert: Alert, width: int, room: int, look: Look) -> list[Text]:
-    """Summary, then advice, then what follows from it, as far as there is room."""
-    lines: list[Text] = [
+def _body(alert: Alert, rest: str, width: int, room: int, look: Look) -> list[Text]:
+    """What the head left out, summary, advice, and what follows from it, as far as there is room."""
+    lines: list[Text] = []
+    if rest and room > 1:
+        lines.append([ink(f"  {shorten_name(rest, width - 2)}", look.text)])
+    lines += [
         [Segment("  ", look.text), ink(line, look.text)]
-        for line in wrap(alert.summary, width - 2, min(room, _SUMMARY))
+        for line in wrap(alert.summary, width - 2, min(room - len(lines), _SUMMARY))
     ]
     if alert.consequences and len(lines) < room - 1:
         follows = shorten("brings with it " + ", ".join(map(words, alert.consequences)), width - 2)
         lines.append([Segment("  ", look.text), ink(follows, look.dim)])
-    if len(lines) < room:
-        advice = wrap(alert.advice, width - 4, min(room - len(lines), _ADVICE))
-        for i, line in enumerate(advice):
-            lead = Segment("→ " if i == 0 else "  ", look.key)
-            lines.append([Segment("  ", look.text), lead, ink(line, look.text)])
+    advice = wrap(alert.advice, width - 4, min(room - len(lines), _ADVICE))
+    for i, line in enumerate(advice):
+        lead = Segment("→ " if i == 0 else "  ", look.key)
+        lines.append([Segment("  ", look.text), lead, ink(line, look.text)])
     return lines
 
 
 def _well(judgements: Mapping[str, Judgement], width: int, height: int, look: Look) -> list[Text]:
     judged = [j for j in judgements.values() if j.status != "not judged"]
-    if not judgements:
-        return [[Segment("no step judged yet", look.dim)]]
     if not judged:
+        reasons = {j.reason for j in judgements.values()}
+        if len(reasons) <= 1:
+            why = next(iter(reasons), None) or "no step observed yet"
+            return [[ink(shorten(f"nothing judged: {why}", width), look.dim)]]
         first = [Segment("not judged yet", look.dim)]
     else:
         rules = f"{len(judged)} rule{'s' if len(judged) > 1 else ''}"

@@ -121,7 +121,8 @@ def label(value: float, axis: Axis) -> str:
     """A value of an axis in at most six columns."""
     if not axis.log and abs(value) < (axis.high - axis.low) * 1e-6:
         return "0"
-    for digits in (3, 2, 1):
+    # Between the ends of a logarithmic axis no value is round.
+    for digits in (2, 1) if axis.log else (3, 2, 1):
         text = number(value, digits)
         mantissa, _, exponent = text.partition("e")
         if "." in mantissa:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rich.segment import Segment
 from rich.style import Style
 
-from tuimon.tui.draw.numbers import ABSENT
+from tuimon.tui.draw.numbers import ABSENT, scientific
 from tuimon.tui.draw.text import Text
 from tuimon.tui.glyphs import ASCII_SHADES, HALF, NONFINITE, SHADES
 from tuimon.tui.glyphs import UNSEEN as UNSEEN_GLYPH
@@ -25,8 +25,15 @@ Codes = NDArray[np.int8]
 Marks = Mapping[int, tuple[str, Style]]
 
 
-def heat_row(codes: Codes, newest: int, look: Look, marks: Marks | None = None) -> Text:
-    """One row of full cells: int8[columns]. Columns after `newest` are still to come and stay blank."""
+def heat_row(
+    codes: Codes, newest: int, look: Look, marks: Marks | None = None, repeat: bool = False
+) -> Text:
+    """One row of full cells: int8[columns]. Columns after `newest` are still to come and stay blank.
+
+    With `repeat` it is another line of the same row, which need not say again that nothing was measured.
+    """
+    if repeat and bool((codes == model.UNSEEN).all()):
+        return []
     return _row(codes, codes, newest, look, marks, half=False)
 
 
@@ -41,9 +48,8 @@ def _row(upper: Codes, lower: Codes, newest: int, look: Look, marks: Marks | Non
     shown = min(columns, newest + 1)
     marks = marks or {}
     text: Text = []
-    if shown and bool((upper[:shown] == model.UNSEEN).all() and (lower[:shown] == model.UNSEEN).all()):
-        text.append(Segment(ABSENT, look.faint))
-        return [*text, *([Segment(" " * (columns - 1), look.text)] if columns > 1 else [])]
+    if bool((upper[:shown] == model.UNSEEN).all() and (lower[:shown] == model.UNSEEN).all()):
+        return _nothing(columns, look, marks)
     key = (upper[:shown].astype(np.int16) + 1) * (LEVELS + 2) + lower[:shown] + 1
     breaks = np.flatnonzero(np.diff(key)) + 1
     edges = sorted({0, shown, *breaks.tolist(), *(c for m in marks for c in (m, m + 1) if 0 <= c <= shown)})
@@ -56,6 +62,15 @@ def _row(upper: Codes, lower: Codes, newest: int, look: Look, marks: Marks | Non
     if columns > shown:
         text.append(Segment(" " * (columns - shown), look.text))
     return text
+
+
+def _nothing(columns: int, look: Look, marks: Marks) -> Text:
+    """A row that was never measured; alerts may be marked in it all the same."""
+    line = [Segment(ABSENT, look.faint), *(Segment(" ", look.text) for _ in range(columns - 1))]
+    for column, (glyph, style) in marks.items():
+        if column < columns:
+            line[column] = Segment(glyph, style)
+    return line
 
 
 @lru_cache(maxsize=1024)
@@ -89,7 +104,7 @@ def legend(scale: Scale, metric: Metric, look: Look) -> Text:
     def end(value: float) -> str:
         if not metric.log:
             return f"{100 * value:.0f} %"
-        return f"1e{value:.0f}" if value == int(value) else f"1e{value:.1f}"
+        return scientific(10.0**value, 1)
 
     levels = [Segment(glyph, style) for glyph, style in (cell(i, i, look, False) for i in range(LEVELS))]
     return [

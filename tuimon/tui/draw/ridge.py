@@ -9,7 +9,7 @@ from rich.segment import Segment
 from rich.style import Style
 
 from tuimon.records.histogram import Histogram
-from tuimon.tui.draw.numbers import percent, scientific
+from tuimon.tui.draw.numbers import number, percent, scientific
 from tuimon.tui.draw.text import Text, cells
 from tuimon.tui.glyphs import BARS
 from tuimon.tui.look import Look
@@ -94,7 +94,7 @@ def summary(histogram: Histogram) -> str:
     if low is None or high is None:
         return "nothing finite"
     zeros = f" · zeros {percent(histogram.zero / histogram.n)}" if histogram.zero else ""
-    return f"90 % in {scientific(low)} … {scientific(high)}{zeros}"
+    return f"90 % in {number(low, 2)} … {number(high, 2)}{zeros}"
 
 
 def centred(row: Text, width: int, look: Look) -> Text:

@@ -22,7 +22,9 @@ MOST = 8
 _OWN = 3
 
 
-def stacked(tensors: Sequence[Tensor], width: int, height: int, look: Look) -> list[Text]:
+def stacked(
+    tensors: Sequence[Tensor], width: int, height: int, look: Look, most: int = MOST
+) -> list[Text]:
     """As many tensors as there is room for, sharing the height."""
     if not tensors:
         return []
@@ -30,7 +32,7 @@ def stacked(tensors: Sequence[Tensor], width: int, height: int, look: Look) -> l
     each, extra = divmod(height + 1 - _OWN * len(shown), len(shown))
     lines: list[Text] = []
     for i, tensor in enumerate(shown):
-        rows = max(1, min(MOST, each + (i < extra)))
+        rows = max(1, min(most, each + (i < extra)))
         lines += _tensor(tensor, rows, width, look)
         lines.append([])
     left_out = len(tensors) - len(shown)
@@ -42,12 +44,12 @@ def stacked(tensors: Sequence[Tensor], width: int, height: int, look: Look) -> l
 def _tensor(tensor: Tensor, rows: int, width: int, look: Look) -> list[Text]:
     past = _spread(tensor.past, rows)
     heading: Text = [ink(tensor.title, look.title)]
-    if tensor.note and cells(heading) + len(tensor.note) + 2 < width:
-        heading.append(ink(f"  {tensor.note}", look.faint))
     bins = bins_for([h for _, h in past], width - _STEP)
     if not past:
         return [heading, [Segment("  not measured", look.faint)]]
     words = summary(past[-1][1])
+    if tensor.note and cells(heading) + len(tensor.note) + len(words) + 4 < width:
+        heading.append(ink(f"  {tensor.note}", look.faint))
     said: Text = [ink(shorten(words, width - cells(heading) - 2), look.dim)]
     if bins is None:
         return [beside(heading, said, width, look.text), [Segment("  all zeros", look.dim)]]

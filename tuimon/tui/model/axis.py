@@ -79,8 +79,19 @@ def _round(low: float, high: float, log: bool) -> Axis:
     if high - low < least:
         middle = (low + high) / 2
         low, high = middle - least / 2, middle + least / 2
+    if log:
+        return Axis(_round_log(low, up=False), _round_log(high, up=True), True)
     step = _step((high - low) / 4)
-    return Axis(math.floor(low / step) * step, math.ceil(high / step) * step, log)
+    return Axis(math.floor(low / step) * step, math.ceil(high / step) * step, False)
+
+
+def _round_log(value: float, up: bool) -> float:
+    """The next of 1, 2, 5 times a power of ten, as its logarithm."""
+    decade = math.floor(value)
+    marks = [decade + math.log10(m) for m in (1, 2, 5, 10)]
+    if up:
+        return next(mark for mark in marks if mark >= value - 1e-9)
+    return next(mark for mark in reversed(marks) if mark <= value + 1e-9)
 
 
 def _step(least: float) -> float:

@@ -38,5 +38,7 @@ METRICS: Final = (
     Metric("d", "dead", "dead_ratio", "share of units silent in every observed batch", log=False),
     Metric("w", "weight", "weight_rms", "RMS of the weights"),
 )
+#: Not in the heat map, but among a layer's curves.
+ARRIVING: Final = Metric("", "gradient at the output", "output_gradient_rms", "RMS of what arrives there")
 BY_KEY: Final = {metric.key: metric for metric in METRICS}
 GRADIENT, UPDATE, ACTIVATION, DEAD, WEIGHT = METRICS

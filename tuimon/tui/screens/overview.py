@@ -67,7 +67,7 @@ class OverviewScreen(MonitorScreen):
     def share_room(self, width: int, height: int) -> None:
         """See `MonitorScreen`."""
         full = is_full(width, height)
-        right = max(_RIGHT[0], min(_RIGHT[1], width // 3)) if full else width - width // 2 - 4
+        right = max(_RIGHT[0], min(_RIGHT[1], width // 3)) if full else width // 2
         self._alerts.styles.width = right
         self._layer.styles.width = right
         self._layer.display = full

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from rich.segment import Segment
+from rich.style import Style
 
 from tuimon.records.alert import Alert, AlertState
 from tuimon.tui.draw.alerts import words
@@ -27,6 +28,7 @@ _KEYS = (
     ("n", "the next alert"),
     ("e", "all alerts with their evidence, and what could not be judged"),
     ("esc", "back to the newest moment, to all layers, to the overview"),
+    ("ctrl+l", "draw everything anew"),
     ("q", "leave; the training goes on"),
 )
 _SIGNS = (
@@ -44,7 +46,7 @@ def help_page(view: View, width: int) -> list[Text]:
     values = [(metric.key, f"{metric.label}: {metric.meaning}") for metric in METRICS]
     lines += [[], *_table("values of the layers picture", values, look, width)]
     signs = [*_SIGNS, *((SEVERITY[s], f"{s.word} alert; in the picture: where it began") for s in SEVERITY)]
-    lines += [[], *_table("signs", signs, look, width)]
+    lines += [[], *_table("signs", signs, look, width, look.text)]
     lines += [[], _heading("reading it", look)]
     reading = (
         "Rows stand in the order in which the layers run, time goes to the right, light is more. A column "
@@ -63,14 +65,14 @@ def alerts_page(view: View, width: int) -> list[Text]:
     if not lines:
         lines += [[Segment("no alert so far", look.text)], []]
     rules = [(words(rule), str(judgement)) for rule, judgement in session.judgements.items()]
-    lines += _table("rules", rules or [("", "no step judged yet")], look, width)
+    lines += _table("rules", rules or [("", "no step judged yet")], look, width, look.text)
     if session.notices:
         notices = [(f"step {whole(notice.step)}", notice.text) for notice in session.notices]
-        lines += [[], *_table("the monitor in the training says", notices, look, width)]
+        lines += [[], *_table("the monitor in the training says", notices, look, width, look.dim)]
     if session.hello is not None:
         unseen = [(probe, why) for probe, why in session.hello.probes.items() if why != "on"]
         if unseen:
-            lines += [[], *_table("not seen", unseen, look, width)]
+            lines += [[], *_table("not seen", unseen, look, width, look.text)]
     return lines
 
 
@@ -113,11 +115,13 @@ def _labelled(label: str, text: str, look: Look, width: int) -> list[Text]:
     return [first, *([ink(" " * (at + 2) + part, look.text)] for part in parts[1:])]
 
 
-def _table(title: str, entries: list[tuple[str, str]], look: Look, width: int) -> list[Text]:
+def _table(
+    title: str, entries: list[tuple[str, str]], look: Look, width: int, style: Style | None = None
+) -> list[Text]:
     at = min(24, max((len(key) for key, _ in entries), default=0)) + 2
     lines: list[Text] = [_heading(title, look)]
     for key, meaning in entries:
         parts = wrap(meaning, width - at - 2, 4) or [""]
-        lines.append([ink(f"  {shorten(key, at - 2):<{at}}", look.key), ink(parts[0], look.text)])
+        lines.append([ink(f"  {shorten(key, at - 2):<{at}}", style or look.key), ink(parts[0], look.text)])
         lines += [[ink(" " * (at + 2) + part, look.text)] for part in parts[1:]]
     return lines

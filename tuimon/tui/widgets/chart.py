@@ -54,7 +54,9 @@ class ChartPanel(Canvas):
         ]
         log = view.log if plot.log is None else plot.log
         previous = self._axis if self._shown == (plot, log) else None
-        values = np.concatenate([c for curve in curves for c in (curve.columns.low, curve.columns.high)])
+        # What is drawn of each: of the first also the spread.
+        drawn = [curves[0].columns.low, curves[0].columns.high, *(curve.columns.mean for curve in curves)]
+        values = np.concatenate(drawn)
         self._axis, self._shown = axis_for(values, log, previous), (plot, log)
         cursor = None if view.moment is None else span.column(view.moment)
         content = chart(curves, self._axis, span, inner, rows - (legend is not None), look, cursor)

@@ -9,7 +9,7 @@ from tuimon.rules.series import Series
 from tuimon.tui.draw.frame import ENDS, SIDES, framed
 from tuimon.tui.draw.tensors import stacked
 from tuimon.tui.draw.text import Text, ink, shorten, shorten_name
-from tuimon.tui.model.metric import ACTIVATION, DEAD, GRADIENT, UPDATE, Metric
+from tuimon.tui.model.metric import ACTIVATION, ARRIVING, DEAD, GRADIENT, UPDATE, WEIGHT, Metric
 from tuimon.tui.model.plot import Plot
 from tuimon.tui.model.tensors import by_kind, one_by_one
 from tuimon.tui.view import View
@@ -20,8 +20,8 @@ from tuimon.tui.widgets.layers import LayersPanel
 #: Newest steps whose histograms are read: what the panel spreads its rows over.
 _LAST = 16
 
-#: The curves of the larger view.
-CURVES: tuple[Metric, ...] = (GRADIENT, UPDATE, ACTIVATION, DEAD)
+#: The curves of the larger view, of which a layer has some: a ReLU has no weights.
+_CURVES = (GRADIENT, UPDATE, ACTIVATION, DEAD, ARRIVING, WEIGHT)
 
 
 class LayerPanel(Canvas):
@@ -61,7 +61,7 @@ class TensorsPanel(Canvas):
         look, subject = self.view.look, layer_index(self.view, self._layer)
         tensors = one_by_one(self.view.session.history, subject, 64)
         _, kind = described(self.view, subject, self._layer)
-        content = stacked(tensors, width - SIDES, height - ENDS, look)
+        content = stacked(tensors, width - SIDES, height - ENDS, look, most=24)
         foot = [ink(shorten(why, width - 6), look.faint)] if (why := hidden(self.view, subject)) else None
         title = [ink(shorten_name(self._layer, width - 10 - len(kind)), look.title)]
         return framed(content, width, height, look, title=title, value=[ink(kind, look.dim)], foot=foot)
@@ -70,13 +70,13 @@ class TensorsPanel(Canvas):
 class LayerChart(ChartPanel):
     """One metric of one layer over the run."""
 
-    def __init__(self, view: View, layer: str, metric: Metric, id: str | None = None) -> None:
+    def __init__(self, view: View, layer: str, place: int, id: str | None = None) -> None:
         super().__init__(view, id=id)
-        self._layer, self._metric = layer, metric
+        self._layer, self._place = layer, place
 
     def lines(self, width: int, height: int) -> list[Text]:
         """See `Canvas`."""
-        metric = self._metric
+        metric = curves_of(self.view, self._layer)[self._place]
         subject = layer_index(self.view, self._layer)
         series = Series(np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.bool_))
         if subject:
@@ -85,6 +85,17 @@ class LayerChart(ChartPanel):
             series = Series(of_all.steps, of_all.values[row].astype(np.float64), of_all.measured[row])
         plot = Plot(metric.label, (metric.series,), log=metric.log)
         return self.panel(plot, [series], width, height)
+
+
+def curves_of(view: View, name: str) -> list[Metric]:
+    """What there is to draw of a layer: what was measured of it, first of all."""
+    measured = [m for m in _CURVES if any(view.newest(m)[i] is not None for i in layer_index(view, name))]
+    return measured + [metric for metric in _CURVES if metric not in measured]
+
+
+def measured_curves(view: View, name: str) -> int:
+    """How many of them were measured."""
+    return sum(any(view.newest(m)[i] is not None for i in layer_index(view, name)) for m in _CURVES)
 
 
 def layer_index(view: View, name: str) -> tuple[int, ...]:

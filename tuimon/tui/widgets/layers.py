@@ -25,7 +25,11 @@ from tuimon.tui.widgets.canvas import Canvas
 
 #: Widths of the columns of newest values, the blank before each included.
 _VALUES = (9, 9, 7)
+#: Columns before a name: the cursor, the worst alert, a blank.
+_MARKS = 3
 _LONGEST_NAME, _SHORTEST_NAME = 30, 10
+#: Lines that a row takes at most.
+_TALLEST = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ class Shape:
     @property
     def heat_at(self) -> int:
         """First column of the heat map within the panel."""
-        return SIDES // 2 + 2 + self.name + 1
+        return SIDES // 2 + _MARKS + self.name + 1
 
 
 class LayersPanel(Canvas, can_focus=True):
@@ -56,6 +60,8 @@ class LayersPanel(Canvas, can_focus=True):
         self._shape = Shape(_SHORTEST_NAME, 1)
         self._start = 0
         self._dense = False
+        #: Lines of a row: more than one where few rows have much room.
+        self._tall = 1
 
     @property
     def room(self) -> int:
@@ -99,12 +105,11 @@ class LayersPanel(Canvas, can_focus=True):
         at = min(view.cursor(every), len(every) - 1)
         self._shown = self._visible(every, at, room)
         self._heat = heat = view.heat(self._shown, self._shape.heat)
-        content = [self._heads(inner), *self._rows(heat, every[at], inner)]
-        content += [[] for _ in range(room + 1 - len(content))]
-        content.append(self._steps(heat))
+        more = self._more(every)
+        content = [self._heads(inner), *self._rows(heat, every[at]), self._steps(heat)]
         return framed(
             content, width, height, look, title=title, value=legend(heat.scale, heat.metric, look),
-            foot=self._readout(heat, every[at], inner - 24), foot_value=self._more(every),
+            foot=self._readout(heat, every[at], inner - cells(more or []) - 6), foot_value=more,
         )  # fmt: skip
 
     # What is shown -----------------------------------------------------------------------------------
@@ -112,6 +117,7 @@ class LayersPanel(Canvas, can_focus=True):
     def _visible(self, every: list[Row], at: int, room: int) -> list[Row]:
         full = is_full(*self.app.size)
         self._dense = len(every) > room and full and not self.view.look.ascii
+        self._tall = max(1, min(_TALLEST, room // len(every)))
         if self._dense:
             room *= 2
         if len(every) > room and not full and self.view.chosen is None:
@@ -125,7 +131,7 @@ class LayersPanel(Canvas, can_focus=True):
     def _share(self, every: list[Row], inner: int) -> Shape:
         longest = max(len(row.name) for row in every)
         name = max(_SHORTEST_NAME, min(longest, _LONGEST_NAME, inner // 4))
-        return Shape(name, max(1, inner - 2 - name - 1 - sum(_VALUES)))
+        return Shape(name, max(1, inner - _MARKS - name - 1 - sum(_VALUES)))
 
     def _values(self) -> tuple[Metric, Metric, Metric]:
         chosen = self.view.metric
@@ -148,13 +154,13 @@ class LayersPanel(Canvas, can_focus=True):
 
     def _heads(self, inner: int) -> Text:
         look = self.view.look
-        left = fit([Segment("  layer", look.faint)], inner - sum(_VALUES), look.text)
+        left = fit([Segment(" " * _MARKS + "layer", look.faint)], inner - sum(_VALUES), look.text)
         for metric, room in zip(self._values(), _VALUES, strict=True):
             style = look.dim if metric is self.view.metric else look.faint
             left.append(Segment(metric.label.rjust(room), style))
         return left
 
-    def _rows(self, heat: Heat, selected: Row, inner: int) -> list[Text]:
+    def _rows(self, heat: Heat, selected: Row) -> list[Text]:
         sick = self.view.sick()
         step = 2 if self._dense else 1
         lines = []
@@ -162,8 +168,15 @@ class LayersPanel(Canvas, can_focus=True):
             pair = self._shown[i : i + step]
             row = selected if selected in pair else pair[0]
             worst = max((sick[n] for one in pair for n in one.layers if n in sick), default=None)
-            lines.append(self._line(heat, i, row, row is selected, worst))
+            line = self._line(heat, i, row, row is selected, worst)
+            lines.append(line)
+            lines += [self._bare(heat, i)] * (self._tall - 1)
         return lines
+
+    def _bare(self, heat: Heat, i: int) -> Text:
+        """The picture of a row once more, for a row of several lines."""
+        picture = heat_row(heat.codes[i], heat.newest, self.view.look, repeat=True)
+        return [Segment(" " * (_MARKS + self._shape.name + 1), self.view.look.text), *picture]
 
     def _line(self, heat: Heat, i: int, row: Row, selected: bool, worst: Severity | None) -> Text:
         look = self.view.look
@@ -177,7 +190,7 @@ class LayersPanel(Canvas, can_focus=True):
         else:
             picture = heat_row(heat.codes[i], heat.newest, look, marks)
         values = self._figures(row, selected, worst)
-        return [cursor, mark, *name, Segment(" ", look.text), *picture, *values]
+        return [cursor, mark, Segment(" ", look.text), *name, Segment(" ", look.text), *picture, *values]
 
     def _label(self, row: Row, selected: bool, worst: Severity | None) -> Text:
         """The block's part of a name is dimmed: the end is what tells neighbours apart."""
@@ -231,23 +244,24 @@ class LayersPanel(Canvas, can_focus=True):
         if len(first) + len(last) + 1 > room:
             first = ""
         label = first + last.rjust(room - len(first))
-        return [Segment(" " * (3 + self._shape.name) + label, look.faint)]
+        return [Segment(" " * (_MARKS + 1 + self._shape.name) + label, look.faint)]
 
     def _readout(self, heat: Heat, row: Row, room: int) -> Text:
         """What the cell under the cursor says, exactly."""
         look, view = self.view.look, self.view
         column = heat.newest if view.moment is None else heat.span.column(view.moment)
-        values: Text = [ink(shorten_name(row.name, 24), look.text)]
-        if column is not None and column >= 0 and row in self._shown:
-            code_row = self._shown.index(row)
-            first, last = heat.span.steps(column)
-            when = f"step {whole(first)}" if first == last else f"steps {whole(first)} to {whole(last)}"
-            value = float(heat.values[code_row, column])
-            known = heat.codes[code_row, column] >= 0
-            shown = view.metric.text(value) if known else ABSENT
-            values.append(Segment(f" {DOT} {when} {DOT} {view.metric.label} ", look.dim))
-            values.append(Segment(shown, look.strong))
-        return fit(values, min(cells(values), max(0, room)), look.frame)
+        text: Text = [ink(shorten_name(row.name, 24), look.text)]
+        if column is None or column < 0 or row not in self._shown:
+            return fit(text, min(cells(text), max(0, room)), look.frame)
+        i = self._shown.index(row)
+        value = float(heat.values[i, column])
+        shown = view.metric.text(value) if heat.codes[i, column] >= 0 else ABSENT
+        text += [Segment(f" {DOT} {view.metric.label} ", look.dim), Segment(shown, look.strong)]
+        first, last = heat.span.steps(column)
+        when = f"step {whole(first)}" if first == last else f"steps {whole(first)} to {whole(last)}"
+        if cells(text) + len(when) + 3 <= room:
+            text.append(Segment(f" {DOT} {when}", look.dim))
+        return fit(text, min(cells(text), max(0, room)), look.frame)
 
     def _more(self, every: list[Row]) -> Text | None:
         look, hidden = self.view.look, len(every) - len(self._shown)
@@ -262,7 +276,7 @@ class LayersPanel(Canvas, can_focus=True):
     # Mouse -------------------------------------------------------------------------------------------
 
     def _under(self, x: int, y: int) -> tuple[Row | None, int | None]:
-        i = (y - 2) * (2 if self._dense else 1)
+        i = (y - 2) * (2 if self._dense else 1) // self._tall
         row = self._shown[i] if y >= 2 and i < len(self._shown) else None
         column = x - self._shape.heat_at
         inside = self._heat is not None and 0 <= column <= self._heat.newest
