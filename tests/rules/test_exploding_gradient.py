@@ -105,6 +105,25 @@ def scaled_norm_before_the_optimizer(run: Run) -> None:
         run.healthy(1, loss_scale=scale, skipped=False, grad_norm_preclip=float(run.noisy(scale)))
 
 
+def scaled_norm_while_the_loss_rises(run: Run) -> None:
+    for i in range(80):
+        rise = 1.0 if i < 60 else 1.5
+        run.step(rise * float(run.noisy(1.0, 0.01)), grad_norm_preclip=1.0 if i < 60 else 64.0,
+                 loss_scale=1.0 if i < 60 else 64.0, skipped=False)  # fmt: skip
+
+
+def a_jump_that_does_no_harm(run: Run) -> None:
+    for i in range(120):
+        run.healthy(1, gradients=run.noisy(np.full(DEPTH, 1e-3)) * (40.0 if i >= 60 else 1.0))
+
+
+def a_small_jump_while_the_loss_rises(run: Run) -> None:
+    for i in range(80):
+        up = i >= 60
+        run.step((2.0 if up else 1.0) * float(run.noisy(1.0, 0.01)), gradients=run.noisy(np.full(DEPTH, 1e-3))
+                 * (4.0 if up else 1.0))  # fmt: skip
+
+
 def tiny_losses(run: Run) -> None:
     run.healthy(150, start=2.3e-9)
 
@@ -127,6 +146,7 @@ def adapters_that_start_at_zero(run: Run) -> None:
     [
         rare_spikes, short_bursts_that_recover, rising_with_warm_up, falling_with_warm_up,
         growing_while_the_loss_falls, accumulated_without_division, scaled_norm_before_the_optimizer,
+        scaled_norm_while_the_loss_rises, a_jump_that_does_no_harm, a_small_jump_while_the_loss_rises,
         tiny_losses, heavy_noise_of_tiny_batches, adapters_that_start_at_zero,
     ],
 )  # fmt: skip

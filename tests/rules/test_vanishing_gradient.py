@@ -57,10 +57,11 @@ def test_began_where_the_profile_fell_and_resolves_when_it_is_back() -> None:
         (DECAY * 1e-2, np.maximum(MOVES, 3e-4)),  # slow, but it moves
         (np.where(np.arange(DEPTH) < 2, 1e-9, 1e-2), np.where(np.arange(DEPTH) < 2, 0.0, 2e-3)),  # a cut
         (1e-2 * 0.6 ** np.arange(DEPTH)[::-1], 1e-3 * 0.6 ** np.arange(DEPTH)[::-1]),  # mild decay
+        (1e-2 * 0.45 ** np.arange(DEPTH)[::-1], 1e-3 * 0.2 ** np.arange(DEPTH)[::-1]),  # steeper, learns
         (DECAY, 0.0),  # nothing moves at all: the rate of a warm-up that has not begun
         (1e-9, 1e-10),  # at the optimum everything is small
     ],
-    ids=["adam", "moves", "cut", "mild", "warm-up", "optimum"],
+    ids=["adam", "moves", "cut", "mild", "steeper", "warm-up", "optimum"],
 )
 def test_silent_on(gradients: object, updates: object) -> None:
     assert "vanishing_gradient" not in run_of(gradients, updates, steps=40).fired

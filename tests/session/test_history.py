@@ -95,6 +95,12 @@ def test_two_bytes_a_value_keep_what_the_eye_sees(values: np.ndarray, measured: 
             assert abs(seen - value) <= RELATIVE_ERROR * abs(value)
 
 
+def test_a_nan_of_any_pattern_stays_one_and_is_measured() -> None:
+    patterns = np.array([0x7FFFFFFF, 0xFFFFFFFF, 0x7F800001, 0xFFC00000], np.uint32).view(np.float32)
+    shown, known = expand(compact(patterns, np.ones(4, np.bool_)))
+    assert np.isnan(shown).all() and known.all()
+
+
 def test_layers_are_merged_from_their_parameters() -> None:
     run = Run(perceptron(2), rules=())
     run.step(1.0, gradients=[3.0, 1.0], weights=2.0, updates=[1e-2, 0.5], dead={"act1": 0.25})

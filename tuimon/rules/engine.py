@@ -123,7 +123,6 @@ class Engine:
             if id(track) in seen:
                 continue
             track.misses += 1
-            track.hits = 0
             if track.alert is None or track.misses >= rule.clear_patience:
                 over += self._end(track, step)
         return over
