@@ -16,7 +16,7 @@ from tuimon.records.layout import Layout, TensorKind
 from tuimon.records.sample import Log, Sample
 from tuimon.session.compact import RELATIVE_ERROR, compact, expand
 from tuimon.session.history import HISTOGRAM_BYTES, History
-from tuimon.session.thinning import thinned
+from tuimon.session.thinning import compress, thinned
 from tuimon.session.timeline import Timeline
 
 
@@ -46,6 +46,9 @@ def test_thinning_keeps_the_first_and_the_newer_half_and_frees_a_quarter(count: 
     assert set(range(count // 2, count)) <= set(keep.tolist())
     assert len(keep) <= count - count // 4
     assert (np.diff(keep) > 0).all()
+    rows = np.arange(count)
+    compress(rows, keep)
+    assert np.array_equal(rows[: len(keep)], keep)
 
 
 def test_a_timeline_tells_absence_from_nan() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from tuimon.rules.series import Flags, Integers, LayerSeries, Singles
 from tuimon.session.combine import LAYER_METRICS
 from tuimon.session.compact import NOT_MEASURED, Compact, compact, expand
-from tuimon.session.thinning import thinned
+from tuimon.session.thinning import compress, thinned
 
 #: Columns kept however many layers there are: more than the widest terminal shows.
 _FEWEST = 512
@@ -37,8 +37,8 @@ class LayerTable:
         """Add one step: float32[metrics, layers], and what of it was measured."""
         if self._count == self._capacity:
             keep = thinned(self._count)
-            self._steps[: len(keep)] = self._steps[keep]
-            self._block[: len(keep)] = self._block[keep]
+            compress(self._steps, keep)
+            compress(self._block, keep)
             self._count = len(keep)
         self._steps[self._count] = step
         self._block[self._count] = compact(values, measured)

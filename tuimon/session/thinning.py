@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from tuimon.rules.series import Integers
+
+#: Rows that are moved at a time: a copy of the whole would double the memory, for good.
+_CHUNK = 64
 
 
 def thinned(count: int) -> Integers:
@@ -15,3 +21,11 @@ def thinned(count: int) -> Integers:
     """
     half = count // 2
     return np.concatenate([np.arange(0, half, 2), np.arange(half, count)])
+
+
+def compress(rows: NDArray[Any], keep: Integers) -> None:
+    """Move the rows `keep` (ascending) to the front, in place; what follows them is left as it is."""
+    for start in range(0, len(keep), _CHUNK):
+        chunk = keep[start : start + _CHUNK]
+        # A row never moves back to a place that is still to be read: keep[i] >= i.
+        rows[start : start + len(chunk)] = rows[chunk]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from tuimon.rules.series import Flags, Floats, Integers, Series
-from tuimon.session.thinning import thinned
+from tuimon.session.thinning import compress, thinned
 
 
 class Timeline:
@@ -73,9 +73,9 @@ class Timeline:
     def _thin(self) -> None:
         keep = thinned(self._count)
         self._count = len(keep)
-        self._steps[: self._count] = self._steps[keep]
-        self._times[: self._count] = self._times[keep]
+        compress(self._steps, keep)
+        compress(self._times, keep)
         for values, measured in self._columns.values():
-            values[: self._count] = values[keep]
-            measured[: self._count] = measured[keep]
+            compress(values, keep)
+            compress(measured, keep)
             measured[self._count :] = False
