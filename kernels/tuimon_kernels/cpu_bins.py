@@ -25,8 +25,8 @@ _NORMAL_WIDE = u64(1 << 52)
 SCRATCH = 4096
 """Length of the scratch: 4 tables of 512 for fp32, 1 of 4096 for fp64.
 
-Zero between calls, but for the first and the last field of each sign, which are counted and never read: zeros and
-subnormals, infinities and NaN are counted elsewhere."""
+Zero between calls, but for the first and the last field of each sign, which are counted and never read: zeros
+and subnormals, infinities and NaN are counted elsewhere."""
 
 LOW, HIGH = 8, 9  # columns of the book: first and last bin in use, low > high when there is none
 

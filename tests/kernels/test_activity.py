@@ -72,11 +72,30 @@ def test_active_channels(backend: Backend, kind: str, dtype: torch.dtype, active
         assert table.silent(5).tolist() == [expected.count(False)]
 
 
-def test_every_active_channel_is_marked_with_its_last_observation(backend: Backend) -> None:
-    table = backend.SketchTable([Slot(8, DType.FLOAT32, 4, Layout.ROWS), Slot(3, DType.FLOAT32)])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_the_last_silent_channel_is_searched_to_its_end(backend: Backend, dtype: torch.dtype) -> None:
+    # All others are active at once, so that implementations may turn to this channel alone.
+    slot = Slot(40 * 64, DType.of(dtype), 64, Layout.ROWS)  # type: ignore[arg-type]
+    for channel in (0, 5, 63):
+        for row in (0, 7, 8, 9, 39, None):
+            x = torch.ones(40, 64, dtype=dtype)
+            x[:, channel] = -1.0
+            if row is not None:
+                x[row, channel] = 1.0
+            table = backend.SketchTable([slot])
+            table.accumulate([0], [x], 1)
+            assert table.silent(1).tolist() == [int(row is None)], (channel, row)
+
+
+@pytest.mark.parametrize("layout", [Layout.ROWS, Layout.PLANES])
+def test_every_active_channel_is_marked_with_its_last_observation(backend: Backend, layout: Layout) -> None:
+    inner = 1 if layout is Layout.ROWS else 3
+    slot = Slot(8 * inner, DType.FLOAT32, 4, layout, inner)
+    table = backend.SketchTable([slot, Slot(3, DType.FLOAT32)])
     assert table.silent(1).tolist() == [4, 0]
     first = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, -1.0]])
     second = torch.tensor([[0.0, 2.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    first, second = (x.repeat_interleave(inner, 1) for x in (first, second))
     table.accumulate([0], [first], 1)
     table.accumulate([0], [second], 2)
     table.clear()
