@@ -189,13 +189,13 @@ def _colour(colour: Color | None, system: ColorSystem, foreground: bool) -> str:
     if colour is None:
         return "39" if foreground else "49"
     if colour.type is ColorType.TRUECOLOR and colour.triplet is not None:
-        index = _palette_index(*colour.triplet)
+        index = palette_index(*colour.triplet)
         if index is not None and system in (ColorSystem.TRUECOLOR, ColorSystem.EIGHT_BIT):
             return f"{38 if foreground else 48};5;{index}"
     return ";".join(colour.downgrade(system).get_ansi_codes(foreground))
 
 
-def _palette_index(red: int, green: int, blue: int) -> int | None:
+def palette_index(red: int, green: int, blue: int) -> int | None:
     """The entry of the 256-colour palette that is exactly this colour; half as long to send."""
     levels = (0, 95, 135, 175, 215, 255)
     if red in levels and green in levels and blue in levels:

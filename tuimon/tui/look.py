@@ -32,8 +32,8 @@ DARK_RAMP_256: Final = (
     "#00afaf", "#00d7af", "#5fffaf", "#afffd7", "#ffffff",
 )  # fmt: skip
 LIGHT_RAMP_256: Final = (
-    "#eeeeee", "#d7ffff", "#afffff", "#87d7ff", "#5fafff",
-    "#0087d7", "#005faf", "#00005f", "#262626", "#000000",
+    "#eeeeee", "#d7d7ff", "#afd7ff", "#87d7d7", "#87afd7",
+    "#5f87d7", "#0087af", "#005faf", "#00005f", "#000000",
 )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -130,25 +130,25 @@ class View:
 
     # Rows --------------------------------------------------------------------------------------------
 
-    def rows(self, room: int) -> list[Row]:
+    def rows(self, room: int) -> tuple[Row, ...]:
         """Rows of the layers picture; blocks are folded when not all layers have room."""
         return rows(self.names, self._folded(room), self.filter)
 
-    def _folded(self, room: int) -> set[str]:
+    def _folded(self, room: int) -> frozenset[str]:
         names = self.names
         sick = [block_of(names[layer]) for layer in self.sick()]
-        folded = set(fold_to_fit(names, room, [block for block in sick if block is not None]))
+        first = tuple(dict.fromkeys(block for block in sick if block is not None))
+        folded = fold_to_fit(names, room, first)
         for block, fold in self.by_hand.items():
-            folded -= {one for one in folded if one == block or one.startswith(f"{block}.")}
-            if fold:
-                folded.add(block)
+            folded = frozenset(one for one in folded if one != block and not one.startswith(f"{block}."))
+            folded = folded | {block} if fold else folded
         return folded
 
-    def heat(self, shown: list[Row], columns: int) -> Heat:
+    def heat(self, shown: Sequence[Row], columns: int) -> Heat:
         """The picture of these rows."""
         return self.heat_map.update(self.session.history, self.metric, shown, self.span(columns))
 
-    def cursor(self, shown: list[Row]) -> int:
+    def cursor(self, shown: Sequence[Row]) -> int:
         """The row that the keys act on."""
         if self.chosen is not None:
             for i, row in enumerate(shown):
@@ -215,7 +215,7 @@ class View:
                     worst[layer] = max(worst.get(layer, Severity.INFO), alert.severity)
         return worst
 
-    def importance(self, shown: list[Row]) -> list[float]:
+    def importance(self, shown: Sequence[Row]) -> list[float]:
         """How much each row deserves to be seen when not all can be: the sick first, then the unusual."""
         sick = self.sick()
         logs = []

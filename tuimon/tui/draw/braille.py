@@ -69,7 +69,8 @@ def _join(dots: Dots, column: int, before: int, here: int) -> None:
 def band(dots: Dots, low: NDArray[np.float64], high: NDArray[np.float64]) -> None:
     """Fill each column between two heights in [0, 1]; NaN for a hole."""
     rows = dots.shape[0]
-    for column in np.flatnonzero(np.isfinite(low) & np.isfinite(high)).tolist():
-        top = round((1.0 - float(np.clip(high[column], 0, 1))) * (rows - 1))
-        bottom = round((1.0 - float(np.clip(low[column], 0, 1))) * (rows - 1))
-        dots[top : bottom + 1, column] = True
+    known = np.isfinite(low) & np.isfinite(high)
+    top = np.round((1.0 - np.where(known, np.clip(high, 0, 1), 0.0)) * (rows - 1))
+    bottom = np.round((1.0 - np.where(known, np.clip(low, 0, 1), 0.0)) * (rows - 1))
+    row = np.arange(rows)[:, None]
+    dots |= known & (row >= top) & (row <= bottom)

@@ -75,11 +75,14 @@ def scale(bins: Bins, look: Look) -> Text:
     side = bins.side
     if len(outer) + len(inner) + 2 > side:
         inner = ""
+    if len(outer) + 1 > side:
+        outer = ""
     right = inner + outer.rjust(side - len(inner))
     if not bins.signed:
         return [Segment("0" + right, look.faint)]
-    left = f"-{outer}".ljust(side - len(inner) - 1) + (f"-{inner[1:]} " if inner else " ")
-    return [Segment(left[:side].ljust(side) + "0" + right, look.faint)]
+    left = f"-{outer}" if outer else ""
+    left += f"-{inner[1:]} ".rjust(side - len(left)) if inner else ""
+    return [Segment(left.ljust(side) + "0" + right, look.faint)]
 
 
 def power(exponent: int) -> str:

@@ -150,20 +150,20 @@ class HeatMap:
 def _fold(mean: Floats, bad: Flags, rows: Sequence[Row]) -> tuple[Floats, Flags]:
     """Rows from layers: the mean of what was measured; one bad layer makes its block bad."""
     members = [row.layers for row in rows]
+    if not members:
+        return mean[:0], bad[:0]
     if all(len(layers) == 1 for layers in members):
         index = np.array([layers[0] for layers in members], np.int64)
         return mean[index], bad[index]
-    folded = np.full((len(rows), mean.shape[1]), np.nan)
-    flags = np.zeros(folded.shape, np.bool_)
-    for i, layers in enumerate(members):
-        part = mean[list(layers)]
-        flags[i] = bad[list(layers)].any(axis=0)
-        finite = np.isfinite(part)
-        count = finite.sum(axis=0)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            folded[i] = np.where(finite, part, 0.0).sum(axis=0) / count
-        folded[i][(count == 0) & np.isneginf(part).any(axis=0)] = -np.inf
-    return folded, flags
+    order = np.array([layer for layers in members for layer in layers], np.int64)
+    begins = np.cumsum([0, *(len(layers) for layers in members[:-1])])
+    part, spoiled = mean[order], bad[order]
+    finite = np.isfinite(part)
+    count = np.add.reduceat(finite.astype(np.float64), begins, axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        folded = np.add.reduceat(np.where(finite, part, 0.0), begins, axis=0) / count
+    folded[(count == 0) & np.logical_or.reduceat(np.isneginf(part), begins, axis=0)] = -np.inf
+    return folded, np.logical_or.reduceat(spoiled, begins, axis=0)
 
 
 def _codes(mean: Floats, bad: Flags, scale: Scale, before: Codes | None) -> Codes:

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 #: A block is everything up to the first number in a name: "blocks.7" of "blocks.7.mlp.act".
 _BLOCK = re.compile(r"^(?:.*?\.)?\d+(?=\.)")
@@ -53,7 +54,8 @@ def parts(names: Iterable[str]) -> frozenset[str]:
     return frozenset(part for part, layers in seen.items() if part is not None and layers > 1)
 
 
-def fold_to_fit(names: Sequence[str], room: int, first: Sequence[str] = ()) -> frozenset[str]:
+@lru_cache(maxsize=32)
+def fold_to_fit(names: tuple[str, ...], room: int, first: tuple[str, ...] = ()) -> frozenset[str]:
     """What to fold so that all rows have room: nothing, else the parts of blocks, else the blocks.
 
     Args:
@@ -74,7 +76,10 @@ def fold_to_fit(names: Sequence[str], room: int, first: Sequence[str] = ()) -> f
     return folded
 
 
-def rows(names: Sequence[str], folded: Collection[str], keep: re.Pattern[str] | None = None) -> list[Row]:
+@lru_cache(maxsize=64)
+def rows(
+    names: tuple[str, ...], folded: frozenset[str], keep: re.Pattern[str] | None = None
+) -> tuple[Row, ...]:
     """Rows in execution order; what is folded stands where its first layer is.
 
     Args:
@@ -83,11 +88,11 @@ def rows(names: Sequence[str], folded: Collection[str], keep: re.Pattern[str] | 
         keep: only layers whose name it is found in. Then nothing is folded: who searches wants to see.
     """
     if keep is not None:
-        return [Row(name, (i,), block_of(name)) for i, name in enumerate(names) if keep.search(name)]
+        return tuple(Row(name, (i,), block_of(name)) for i, name in enumerate(names) if keep.search(name))
     members: dict[str, list[int]] = {}
     for i, name in enumerate(names):
         members.setdefault(_row_name(name, folded), []).append(i)
-    return [Row(name, tuple(layers), block_of(f"{name}.")) for name, layers in members.items()]
+    return tuple(Row(name, tuple(layers), block_of(f"{name}.")) for name, layers in members.items())
 
 
 def _row_name(name: str, folded: Collection[str]) -> str:

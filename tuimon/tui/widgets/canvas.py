@@ -25,6 +25,7 @@ class Canvas(Widget):
         self.view = view
         self._strips: list[Strip] = []
         self._numbers = -1
+        self._look: Look | None = None
 
     def lines(self, width: int, height: int) -> list[Text]:
         """What to show in a space of that size."""
@@ -32,13 +33,14 @@ class Canvas(Widget):
 
     def repaint(self, at_once: bool = True) -> None:
         """Draw anew what changed; with `at_once` false, slow ones wait for their time."""
-        if self.SLOW and not at_once and self._numbers == self.view.numbers:
+        look = self.view.look
+        due = at_once or look is not self._look or self._numbers != self.view.numbers
+        if self.SLOW and not due:
             return
         width, height = self.size
         if not self.display or width <= 0 or height <= 0:
             return
-        self._numbers = self.view.numbers
-        look = self.view.look
+        self._numbers, self._look = self.view.numbers, look
         drawn = self.lines(width, height)
         blank: Text = []
         strips = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +31,8 @@ _MARKS = 3
 _LONGEST_NAME, _SHORTEST_NAME = 30, 10
 #: Lines that a row takes at most.
 _TALLEST = 3
+#: Pictures of rows that are remembered.
+_REMEMBERED = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,9 @@ class LayersPanel(Canvas, can_focus=True):
         super().__init__(view, id=id)
         #: What is on the screen: rows shown, in order, and the line of each.
         self._shown: list[Row] = []
-        self._all: list[Row] = []
+        self._all: tuple[Row, ...] = ()
+        #: Pictures of rows by what they were drawn from: most rows do not change from one time to the next.
+        self._drawn: dict[object, Text] = {}
         self._heat: Heat | None = None
         self._shape = Shape(_SHORTEST_NAME, 1)
         self._start = 0
@@ -114,7 +119,7 @@ class LayersPanel(Canvas, can_focus=True):
 
     # What is shown -----------------------------------------------------------------------------------
 
-    def _visible(self, every: list[Row], at: int, room: int) -> list[Row]:
+    def _visible(self, every: Sequence[Row], at: int, room: int) -> list[Row]:
         full = is_full(*self.app.size)
         self._dense = len(every) > room and full and not self.view.look.ascii
         self._tall = max(1, min(_TALLEST, room // len(every)))
@@ -126,9 +131,9 @@ class LayersPanel(Canvas, can_focus=True):
         self._start = scrolled(len(every), room, at, self._start)
         if self._dense:
             self._start -= self._start % 2
-        return every[self._start : self._start + room]
+        return list(every[self._start : self._start + room])
 
-    def _share(self, every: list[Row], inner: int) -> Shape:
+    def _share(self, every: Sequence[Row], inner: int) -> Shape:
         longest = max(len(row.name) for row in every)
         name = max(_SHORTEST_NAME, min(longest, _LONGEST_NAME, inner // 4))
         return Shape(name, max(1, inner - _MARKS - name - 1 - sum(_VALUES)))
@@ -184,13 +189,25 @@ class LayersPanel(Canvas, can_focus=True):
         mark = Segment(" ", look.text) if worst is None else Segment(SEVERITY[worst], look.severity(worst))
         name = self._label(row, selected, worst)
         marks = self._marks(heat, row)
-        if self._dense:
-            lower = heat.codes[i + 1] if i + 1 < len(heat.codes) else None
-            picture = heat_pair(heat.codes[i], lower, heat.newest, look, marks)
-        else:
-            picture = heat_row(heat.codes[i], heat.newest, look, marks)
+        picture = self._picture(heat, i, marks)
         values = self._figures(row, selected, worst)
         return [cursor, mark, Segment(" ", look.text), *name, Segment(" ", look.text), *picture, *values]
+
+    def _picture(self, heat: Heat, i: int, marks: Marks) -> Text:
+        look = self.view.look
+        lower = heat.codes[i + 1] if self._dense and i + 1 < len(heat.codes) else None
+        below = b"" if lower is None else lower.tobytes()
+        key = (look.name, self._dense, heat.newest, heat.codes[i].tobytes(), below, tuple(marks.items()))
+        picture = self._drawn.get(key)
+        if picture is None:
+            if self._dense:
+                picture = heat_pair(heat.codes[i], lower, heat.newest, look, marks)
+            else:
+                picture = heat_row(heat.codes[i], heat.newest, look, marks)
+            if len(self._drawn) > _REMEMBERED:
+                self._drawn.clear()
+            self._drawn[key] = picture
+        return picture
 
     def _label(self, row: Row, selected: bool, worst: Severity | None) -> Text:
         """The block's part of a name is dimmed: the end is what tells neighbours apart."""
@@ -263,11 +280,11 @@ class LayersPanel(Canvas, can_focus=True):
             text.append(Segment(f" {DOT} {when}", look.dim))
         return fit(text, min(cells(text), max(0, room)), look.frame)
 
-    def _more(self, every: list[Row]) -> Text | None:
+    def _more(self, every: Sequence[Row]) -> Text | None:
         look, hidden = self.view.look, len(every) - len(self._shown)
         if not hidden:
             return None
-        if self._start == 0 and self._shown and self._shown != every[: len(self._shown)]:
+        if self._start == 0 and self._shown and tuple(self._shown) != tuple(every[: len(self._shown)]):
             return [Segment(f"the {len(self._shown)} most telling of {len(every)}", look.dim)]
         above, below = self._start, len(every) - self._start - len(self._shown)
         parts = [f"{ABOVE} {above} more"] * bool(above) + [f"{BELOW} {below} more"] * bool(below)
