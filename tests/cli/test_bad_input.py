@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from agent_double import serving
 from command_line import PID, Agent, Ran, Tuimon
 
-from tuimon.cli import training
+from tuimon.cli import following, training
 from tuimon.cli.main import run
 from tuimon.wire.unix import bind_unix
 
@@ -124,6 +125,17 @@ def test_an_agent_that_talks_nonsense(tuimon: Tuimon, agent: Agent) -> None:
     ran = tuimon("record", PID)
     assert ran.code == 1
     assert "cannot be read" in ran.only_line
+
+
+def test_an_agent_that_hangs_up_is_given_up_in_the_end(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], runtime: Path, own_socket: Path
+) -> None:
+    monkeypatch.setattr(following, "PATIENCE_S", 0.0)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+    with serving(own_socket, lambda _connection, _served: None):
+        told = Ran(run(["record", str(PID)]), *capfd.readouterr())
+    assert told.code == 1
+    assert "the connection ended" in told.only_line
 
 
 def test_a_training_that_ends_before_it_said_a_word(tuimon: Tuimon, runtime: Path) -> None:
