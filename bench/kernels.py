@@ -5,7 +5,8 @@ the machine's mood meets all of them; ratios are taken within a round.
 
 stream    int64 sum of the same bytes: what one core can read
 moments   all counts and moments, no histogram, no Python: the compiled block function over the tensor
-sketch    `SketchTable.accumulate`, histogram as in production (1 in 8 blocks of a large tensor)
+sketch    `SketchTable.accumulate` with the histogram (1 in 8 blocks of a large tensor), small tensors in
+          lists of 1 MB, as a training's are
 norm      ``torch.linalg.vector_norm``: yields one number
 chain     the torch calls that yield the moments: sum, norm, aminmax, isnan, isinf, count_nonzero
 chain+h   the same and the histogram, by bincount of sign and exponent
@@ -28,7 +29,7 @@ import torch
 import tuimon_kernels
 from tuimon_kernels.cpu_block import add_block, widen
 from tuimon_kernels.cpu_jit import carray, exact, lanes, pointer
-from tuimon_kernels.spec import BLOCK, DType
+from tuimon_kernels.spec import BLOCK, STRETCH, DType
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,12 +77,14 @@ def _stream(words: Any) -> Any:
 
 
 @exact
-def _moments(address: int, n: int, short: bool, buffer: int, book: Any, moments: Any) -> None:
-    for start in range(0, n, BLOCK):
-        m = min(BLOCK, n - start)
+def _moments(job: Any, book: Any, moments: Any, buffer: Any) -> None:
+    address, n, short = job[0], job[1], job[2]
+    step = BLOCK if short else STRETCH
+    for start in range(0, n, step):
+        m = min(step, n - start)
         at = address + 4 * start
         if short:
-            at = buffer
+            at = np.int64(buffer.ctypes.data)
             widen(
                 carray(pointer(address + 2 * start), m, np.int16), _BFLOAT16, carray(pointer(at), m, np.int32)
             )
@@ -105,6 +108,11 @@ def _chain_and_histogram(x: torch.Tensor) -> list[torch.Tensor]:
     return [*_chain(x), torch.bincount(fields.flatten(), minlength=512)]
 
 
+def listed(x: torch.Tensor) -> int:
+    """Return how many tensors of this size the sketch gets in one call."""
+    return max(1, (1 << 20) // (x.numel() * x.element_size()))
+
+
 def variants(x: torch.Tensor) -> dict[str, Variant]:
     """Return what is compared on this tensor, by name."""
     backend = tuimon_kernels.backend("cpu")
@@ -112,15 +120,16 @@ def variants(x: torch.Tensor) -> dict[str, Variant]:
     assert backend is not None
     assert slot is not None
     table = backend.SketchTable([slot])
-    rows, observation = np.zeros(1, dtype=np.int64), iter(range(1, 1 << 60))
+    rows, observation = np.zeros(listed(x), dtype=np.int64), iter(range(1, 1 << 60))
+    tensors = [x] * len(rows)
     words = x.view(torch.int64).numpy()
     book, moments = np.zeros(10, dtype=np.int64), np.zeros(4)
     buffer = np.empty(BLOCK, dtype=np.float32)
-    short = x.dtype is not torch.float32
+    job = np.array([x.data_ptr(), x.numel(), x.dtype is not torch.float32])
     return {
         "stream": lambda: _stream(words),
-        "moments": lambda: _moments(x.data_ptr(), x.numel(), short, buffer.ctypes.data, book, moments),
-        "sketch": lambda: table.accumulate(rows, [x], next(observation)),
+        "moments": lambda: _moments(job, book, moments, buffer),
+        "sketch": lambda: table.accumulate(rows, tensors, next(observation)),
         "norm": lambda: torch.linalg.vector_norm(x),
         "chain": lambda: _chain(x),
         "chain+h": lambda: _chain_and_histogram(x),
@@ -131,16 +140,18 @@ def measure(x: torch.Tensor, rounds: int) -> dict[str, np.ndarray[Any, np.dtype[
     """Return CPU seconds per call, by variant and round."""
     calls = variants(x)
     size_bytes = x.numel() * x.element_size()
-    repeats = max(1, min(200, (1 << 21) // size_bytes))
+    many = max(1, min(200, (1 << 21) // size_bytes))
     found: dict[str, list[float]] = {name: [] for name in calls}
     for call in calls.values():
         call()
     for _ in range(rounds):
         for name, call in calls.items():
+            repeats = -(-many // listed(x)) if name == "sketch" else many
             start_s = time.thread_time()
             for _ in range(repeats):
                 call()
-            found[name].append((time.thread_time() - start_s) / repeats)
+            each = repeats * (listed(x) if name == "sketch" else 1)
+            found[name].append((time.thread_time() - start_s) / each)
     return {name: np.array(seconds) for name, seconds in found.items()}
 
 

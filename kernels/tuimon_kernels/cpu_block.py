@@ -1,6 +1,6 @@
-"""What is done with one block of at most 4096 elements, in the first-level cache.
+"""What is done with one block (4096 elements, in the first-level cache) or stretch of blocks.
 
-Shapes: n <= BLOCK elements. `bits` are their signed integers (int32 or int64), `values` the same memory as
+Shapes: n <= STRETCH elements. `bits` are their signed integers (int32 or int64), `values` the same memory as
 fp32 or fp64. Loops run over whole slices: an index with an offset makes Numba check for negative ones, six
 times slower. Integer arithmetic is cast back after every operation: Numba widens int32 to int64, which halves
 the lanes.
@@ -35,8 +35,8 @@ _MAGNITUDE_WIDE = np.int64(0x7FFFFFFFFFFFFFFF)
 
 LEAST = 2.0**-110
 MOST = 2.0**127
-"""Between these bounds the fp32 sum of squares of a block lost nothing that counts: none overflowed, and what
-underflowed is at most 4096 * 2^-150."""
+"""Between these bounds the fp32 sum of squares of a stretch lost nothing that counts: none overflowed, and
+what underflowed is at most 16384 * 2^-150."""
 
 
 @lanes

@@ -23,7 +23,7 @@ from tuimon_kernels.cpu_activity import search_channels
 from tuimon_kernels.cpu_bins import flush, look, look_wide
 from tuimon_kernels.cpu_block import add_block, add_wide_block, at_limits, widen
 from tuimon_kernels.cpu_jit import carray, exact, merged, pointer
-from tuimon_kernels.spec import BLOCK, SAMPLE, Activity, DType
+from tuimon_kernels.spec import BLOCK, SAMPLE, STRETCH, Activity, DType
 
 PLAN, BOOK, BUFFER = 8, 10, BLOCK
 EMPTY_LOW, EMPTY_HIGH = 1 << 30, -1
@@ -63,8 +63,16 @@ def add_narrow(
 ) -> None:
     """Add an fp32 tensor to its row, or an fp16 or bf16 one, widened block by block."""
     low, high = 255, 0
-    for start in range(0, n, BLOCK):
-        m = min(BLOCK, n - start)
+    start = 0
+    while start < n:
+        looked = in_turn(start // BLOCK, n, shift)
+        stop = start + BLOCK
+        # What is read only once need not fit the first-level cache: longer stretches, fewer ends.
+        while plan[0] == _FLOAT32 and not looked and stop < min(n, start + STRETCH):
+            if in_turn(stop // BLOCK, n, shift):
+                break
+            stop += BLOCK
+        m = min(stop, n) - start
         at = address + 4 * start
         if plan[0] != _FLOAT32:
             at = buffer
@@ -75,11 +83,12 @@ def add_narrow(
         zero = add_block(carray(pointer(at), m, np.int32), values, book, moments)
         if plan[5]:
             book[5] += at_limits(values, np.float32(limits[0]), np.float32(limits[1]))
-        if in_turn(start // BLOCK, n, shift):
+        if looked:
             first, last = look(carray(pointer(at), m, np.uint32), tables, row, book)
             low, high = min(low, first), max(high, last)
             book[6] += m
             book[7] += zero
+        start += m
     flush(tables, 4, 256, low, high, row, book)
 
 

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from tuimon_kernels.spec import BLOCK, DType
+from tuimon_kernels.spec import BLOCK, STRETCH, DType
 
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 # One element, odd lengths, a block, a block and one, two blocks (where sampling begins), nine and a bit.
@@ -81,9 +81,9 @@ def family(n: int, dtype: torch.dtype) -> dict[str, torch.Tensor]:
 def moment_bounds(x: torch.Tensor) -> tuple[float, float]:
     """Return how far (sum, sum of squares) may lie from the exact values.
 
-    A block of m elements is summed in some order of u-rounded additions, so its sum errs by at most
+    A stretch of m elements is summed in some order of u-rounded additions, so its sum errs by at most
     gamma_m * sum|x| with gamma_m = m u / (1 - m u) (Higham 2002, 4.2); a square adds one rounding, hence
-    gamma_(m + 1) * sum x^2. Blocks are added in fp64. u is 2^-24 for narrow types, 2^-53 for fp64; the
+    gamma_(m + 1) * sum x^2. Stretches are added in fp64. u is 2^-24 for narrow types, 2^-53 for fp64; the
     oracle itself sums in fp64, which is the second term. Squares below fp32's smallest number cost at most
     2^-149 each, and only in blocks whose largest square is 2^-110 or more, which u covers.
     """
@@ -91,6 +91,6 @@ def moment_bounds(x: torch.Tensor) -> tuple[float, float]:
     assert dtype is not None
     finite = x[torch.isfinite(x)].double()
     u = 2.0**-53 if dtype.wide else 2.0**-24
-    m, n = min(len(x), BLOCK) + 1, len(x)
+    m, n = min(len(x), STRETCH) + 1, len(x)
     gamma = m * u / (1 - m * u) + 2 * n * 2.0**-53
     return gamma * float(finite.abs().sum()), gamma * float((finite * finite).sum())
