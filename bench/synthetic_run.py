@@ -9,6 +9,7 @@ import math
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -22,13 +23,15 @@ from tuimon.records.tensors import DEAD_RATIO, UPDATE_RATIO, TensorTable
 START_S = 1_700_000_000.0
 #: Exponents of the template's bins, relative to that of the standard deviation.
 _FIRST, _LAST = -12, 3
+#: Widths within a factor of two that are told apart.
+_TEMPLATES = 32
 _PARTS = (
     ("norm1", "LayerNorm"), ("attn.qkv", "Linear"), ("attn.out", "Linear"), ("norm2", "LayerNorm"),
     ("mlp.up", "Linear"), ("mlp.act", "ReLU"), ("mlp.down", "Linear"),
 )  # fmt: skip
 
 
-@dataclass
+@dataclass(eq=False)
 class SyntheticRun:
     """`blocks` transformer blocks of `width`; one of them may fall silent."""
 
@@ -176,11 +179,19 @@ def _bins(
     """Counts of a normal distribution of that width by sign and exponent, and the first exponent."""
     log = np.log2(rms)
     first = np.floor(log).astype(np.int64) + _FIRST
-    edges = 2.0 ** (np.arange(_FIRST, _LAST + 2) - (log - np.floor(log))[:, None])
-    below = np.vectorize(math.erf)(edges / math.sqrt(2.0))
-    share = np.diff(below, axis=1) / 2
-    counts = np.floor(share * n[:, None]).astype(np.int64)
+    template = np.floor((log - np.floor(log)) * _TEMPLATES).astype(np.int64)
+    counts = np.floor(_shares()[template] * n[:, None]).astype(np.int64)
     return np.where(positive_only[:, None], 0, counts), counts, first
+
+
+@cache
+def _shares() -> NDArray[np.float64]:
+    """[templates, bins] shares of one sign, for widths within a factor of two."""
+    offsets = np.arange(_TEMPLATES) / _TEMPLATES
+    edges = 2.0 ** (np.arange(_FIRST, _LAST + 2) - offsets[:, None])
+    below = np.array([[math.erf(edge / math.sqrt(2.0)) for edge in row] for row in edges.tolist()])
+    share: NDArray[np.float64] = np.diff(below, axis=1) / 2
+    return share
 
 
 def _array(code: str, values: NDArray[Any]) -> array[Any]:

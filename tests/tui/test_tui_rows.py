@@ -9,11 +9,8 @@ from hypothesis import strategies as st
 
 from tuimon.tui.model.rows import block_of, choose, fold_to_fit, row_of, rows, scrolled
 
-GPT = (
-    "embed.token",
-    *(f"blocks.{i}.{part}" for i in range(4) for part in ("norm1", "attn.qkv", "attn.out", "mlp.up", "mlp.down")),
-    "head",
-)
+PARTS = ("norm1", "attn.qkv", "attn.out", "mlp.up", "mlp.down")
+GPT = ("embed.token", *(f"blocks.{i}.{part}" for i in range(4) for part in PARTS), "head")
 RESNET = ("conv1", "bn1", "layer1.0.conv1", "layer1.0.conv2", "layer1.1.conv1", "layer1.1.conv2", "fc")
 PLAIN = ("0", "2", "4")
 

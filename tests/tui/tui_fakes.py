@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache
 
 from bench.synthetic_run import START_S, SyntheticRun
 from tuimon.attach.events import Connected, Event
 from tuimon.records.alert import Severity
+from tuimon.records.sample import Sample
 from tuimon.rules.rule import HEALTHY, Abstain, Explanation, Finding, Findings, Firing, Rule, Stage, Verdict
 from tuimon.rules.view import View as Past
 from tuimon.session.session import Session
@@ -84,7 +86,12 @@ class Clock:
 
 
 def events(run: SyntheticRun, count: int) -> list[Event]:
-    return [Connected(), run.hello, run.layout, *run.samples(count)]
+    return [Connected(), run.hello, run.layout, *(_sample(run, index) for index in range(1, count + 1))]
+
+
+@cache
+def _sample(run: SyntheticRun, index: int) -> Sample:
+    return run.sample(index)
 
 
 def session_of(said: Iterable[Event], rules: Iterable[Rule] = RULES, clock: Clock | None = None) -> Session:
@@ -100,3 +107,8 @@ def session_of(said: Iterable[Event], rules: Iterable[Rule] = RULES, clock: Cloc
 
 def app_of(session: Session, clock: Clock, look: Look | None = None) -> MonitorApp:
     return MonitorApp(Quiet, "4711", session=session, look=look or dark(), clock=clock, paint_s=0.0)
+
+
+def shown(app: MonitorApp) -> list[str]:
+    """The screen's lines as they are."""
+    return [strip.text for strip in app.screen._compositor.render_strips()]

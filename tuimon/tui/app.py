@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import ClassVar
 
 from rich.console import RenderableType
@@ -59,7 +60,7 @@ class MonitorApp(App[None]):
         paint_s: time between two pictures at least.
     """
 
-    CSS_PATH = "tui.tcss"
+    CSS_PATH = Path(__file__).with_name("tui.tcss")
     TITLE = "tuimon"
     ENABLE_COMMAND_PALETTE = False
     AUTO_FOCUS = None

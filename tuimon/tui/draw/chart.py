@@ -20,7 +20,7 @@ from tuimon.tui.model.columns import Columns
 from tuimon.tui.model.span import Span
 
 #: Columns of the labels of the vertical axis, the blank after them included.
-LABELS = 7
+LABELS = 8
 #: Rows of the horizontal axis.
 STEPS = 1
 
@@ -118,11 +118,11 @@ def _labels(axis: Axis, rows: int) -> list[str]:
 
 
 def label(value: float, axis: Axis) -> str:
-    """A value of an axis in at most six columns."""
+    """A value of an axis in at most seven columns."""
     if not axis.log and abs(value) < (axis.high - axis.low) * 1e-6:
         return "0"
     # Between the ends of a logarithmic axis no value is round.
-    for digits in (2, 1) if axis.log else (3, 2, 1):
+    for digits in (2, 1) if axis.log else (4, 3, 2, 1):
         text = number(value, digits)
         mantissa, _, exponent = text.partition("e")
         if "." in mantissa:

@@ -28,17 +28,19 @@ def stacked(
     """As many tensors as there is room for, sharing the height."""
     if not tensors:
         return []
-    shown = tensors[: max(1, (height + 1) // (_OWN + 1))]
+    shown = tensors[: capacity(height)]
     each, extra = divmod(height + 1 - _OWN * len(shown), len(shown))
     lines: list[Text] = []
     for i, tensor in enumerate(shown):
         rows = max(1, min(most, each + (i < extra)))
         lines += _tensor(tensor, rows, width, look)
         lines.append([])
-    left_out = len(tensors) - len(shown)
-    if left_out and lines:
-        lines[-1] = [Segment(f"{left_out} more in the larger view: enter", look.faint)]
     return lines[:height]
+
+
+def capacity(height: int) -> int:
+    """How many tensors have room in that many lines."""
+    return max(1, (height + 1) // (_OWN + 1))
 
 
 def _tensor(tensor: Tensor, rows: int, width: int, look: Look) -> list[Text]:

@@ -14,6 +14,8 @@ Floats = NDArray[np.float64]
 _FULL_ENOUGH = 0.45
 #: Positive values over at least this factor are drawn on a logarithmic scale when nobody chose.
 _WIDE = 12.0
+#: A linear range is at least this share of its values: what is nearly constant shall look it.
+_LEAST = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ def _serves(axis: Axis, low: float, high: float) -> bool:
 
 
 def _round(low: float, high: float, log: bool) -> Axis:
-    least = 0.2 if log else max(abs(low), abs(high)) * 1e-3 or 1.0
+    least = 0.2 if log else max(abs(low), abs(high)) * _LEAST or 1.0
     if high - low < least:
         middle = (low + high) / 2
         low, high = middle - least / 2, middle + least / 2

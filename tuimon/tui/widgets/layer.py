@@ -7,7 +7,7 @@ from rich.segment import Segment
 
 from tuimon.rules.series import Series
 from tuimon.tui.draw.frame import ENDS, SIDES, framed
-from tuimon.tui.draw.tensors import stacked
+from tuimon.tui.draw.tensors import capacity, stacked
 from tuimon.tui.draw.text import Text, ink, shorten, shorten_name
 from tuimon.tui.model.metric import ACTIVATION, ARRIVING, DEAD, GRADIENT, UPDATE, WEIGHT, Metric
 from tuimon.tui.model.plot import Plot
@@ -62,7 +62,9 @@ class TensorsPanel(Canvas):
         tensors = one_by_one(self.view.session.history, subject, 64)
         _, kind = described(self.view, subject, self._layer)
         content = stacked(tensors, width - SIDES, height - ENDS, look, most=24)
-        foot = [ink(shorten(why, width - 6), look.faint)] if (why := hidden(self.view, subject)) else None
+        left_out = len(tensors) - capacity(height - ENDS)
+        why = hidden(self.view, subject) or (f"{left_out} more need more lines" if left_out > 0 else "")
+        foot = [ink(shorten(why, width - 6), look.faint)] if why else None
         title = [ink(shorten_name(self._layer, width - 10 - len(kind)), look.title)]
         return framed(content, width, height, look, title=title, value=[ink(kind, look.dim)], foot=foot)
 

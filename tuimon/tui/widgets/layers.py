@@ -147,6 +147,8 @@ class LayersPanel(Canvas, can_focus=True):
     def _title(self, inner: int) -> Text:
         look = self.view.look
         text: Text = [Segment("layers × time", look.title)]
+        if self.view.only_recent:
+            text.append(Segment(" recent", look.dim))
         long = inner >= 90
         for metric in METRICS:
             chosen = metric is self.view.metric
