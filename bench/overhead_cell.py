@@ -1,0 +1,164 @@
+"""One workload under one monitor, in a process of its own: started by `bench.overhead`, which says when.
+
+Two identical trainings, one watched. Each line "go" on standard input is answered by one line: four timed
+blocks, bare, watched, watched, bare. At the end of the input, one last line says what the monitor saw.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+import tuimon
+from bench.handwritten import HandwrittenHooks
+from bench.ratios import Block
+from bench.reader import newest
+from bench.workloads import WORKLOADS, seeded
+from tuimon.wire.commands import Subscribe, encode_command
+from tuimon.wire.paths import process_start_ticks, socket_path
+from tuimon.wire.unix import connect_unix
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from bench.workloads import Training
+
+#: After each block the publisher's thread finishes what that block gave it, at that block's expense.
+_DRAIN_S = 0.05
+#: The budget is promised from here on: by then the agent has timed itself.
+_WARM_STEPS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """A way of watching."""
+
+    about: str
+    #: `every` of `tuimon.watch`; None leaves it to the budget.
+    every: int | None = None
+    #: Whether tuimon watches at all, and whether a second process reads all that it sends.
+    tuimon: bool = False
+    viewer: bool = False
+    #: Blocks are this much longer: they must hold whole periods of a sparse cadence.
+    longer: int = 1
+
+
+MODES = {
+    "none": Mode("nothing: plain against plain, the resolution of this bench"),
+    "handwritten": Mode("hooks as people write them, every step"),
+    "every1": Mode("tuimon.watch(every=1), nobody attached", every=1, tuimon=True),
+    "every1+viewer": Mode("the same, and a process that reads it all", every=1, tuimon=True, viewer=True),
+    "budget": Mode("tuimon.watch() after 50 steps, nobody attached", tuimon=True, longer=4),
+    "budget+viewer": Mode("the same, and a process that reads it all", tuimon=True, viewer=True, longer=4),
+}
+
+
+class Cell:
+    """The twins, the monitor on one of them, and the viewer if there is one."""
+
+    def __init__(self, workload: str, mode: Mode) -> None:
+        self.mode = mode
+        self.bare, self.watched = seeded(workload), seeded(workload)
+        self.watched_steps = 0
+        self._monitor: tuimon.Monitor | HandwrittenHooks | None = None
+        self._viewer: subprocess.Popen[str] | None = None
+        if mode.tuimon:
+            self._monitor = tuimon.watch(self.watched.model, self.watched.optimizer, every=mode.every)
+        elif mode is MODES["handwritten"]:
+            self._monitor = HandwrittenHooks(self.watched.model, self.watched.optimizer)
+
+    def warm(self, steps: int = _WARM_STEPS) -> float:
+        """Take the first steps, attach the viewer; returns the seconds that a bare step takes."""
+        _steps(self.watched, steps)
+        self.watched_steps += steps
+        if self.mode.viewer:
+            self._viewer = _start_viewer()
+        _steps(self.bare, 3)
+        many = 10
+        start_s = time.perf_counter()
+        _steps(self.bare, many)
+        return (time.perf_counter() - start_s) / many
+
+    def rounds(self, steps: int) -> Iterator[list[Block]]:
+        """ABBA for ever: four blocks of so many steps each, bare, watched, watched, bare."""
+        while True:
+            yield [self._block(watched, steps) for watched in (False, True, True, False)]
+
+    def close(self) -> dict[str, object]:
+        """End the monitor; what it saw."""
+        told: dict[str, object] = {"steps": self.watched_steps}
+        if self.mode.tuimon and self._viewer is None:
+            told |= _ask()
+        if self._monitor is not None:
+            self._monitor.close()
+        if self._viewer is not None:
+            out, _ = self._viewer.communicate(timeout=60.0)
+            told |= json.loads(out or "{}")
+        return told
+
+    def _block(self, watched: bool, steps: int) -> Block:
+        training = self.watched if watched else self.bare
+        gc.collect()
+        cpu_s, wall_s = time.process_time(), time.perf_counter()
+        _steps(training, steps)
+        wall_s = time.perf_counter() - wall_s
+        time.sleep(_DRAIN_S)
+        self.watched_steps += steps * watched
+        return Block(watched, steps, time.process_time() - cpu_s, wall_s)
+
+
+def _steps(training: Training, steps: int) -> None:
+    for _ in range(steps):
+        training.step()
+
+
+def _own_socket() -> Path:
+    return socket_path(os.getpid(), process_start_ticks(os.getpid()))
+
+
+def _start_viewer() -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "bench.reader", str(_own_socket())]
+    viewer = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    assert viewer.stdout is not None
+    if viewer.stdout.readline() != "reading\n":
+        raise SystemExit("the viewer got nothing from the agent")
+    return viewer
+
+
+def _ask() -> dict[str, object]:
+    """What the agent of this process says of its newest sample."""
+    with suppress(OSError), connect_unix(_own_socket()) as connection:
+        connection.sendall(encode_command(Subscribe(history=False)))
+        return newest(connection)
+    return {}
+
+
+def main() -> None:
+    """Warm up, then answer each line of standard input."""
+    workload, name, block_s = sys.argv[1:]
+    if workload not in WORKLOADS or name not in MODES:
+        raise SystemExit(f"no workload {workload!r} or no mode {name!r}")
+    torch.set_num_threads(1)
+    mode = MODES[name]
+    cell = Cell(workload, mode)
+    sys.stdin.readline()
+    step_s = cell.warm()
+    rounds = cell.rounds(max(2, round(mode.longer * float(block_s) / step_s)))
+    print(json.dumps({"step_s": step_s}), flush=True)
+    for _ in sys.stdin:
+        print(json.dumps([asdict(block) for block in next(rounds)]), flush=True)
+    print(json.dumps(cell.close()), flush=True)
+
+
+if __name__ == "__main__":
+    main()
