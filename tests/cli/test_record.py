@@ -62,7 +62,7 @@ def test_without_json_a_person_can_read_it(tuimon: Tuimon, agent: Agent, verb: s
     assert lines[0].startswith(f"train  pid {PID} @ here")
     assert lines[1].startswith("step 1  loss 3  lr -  gradient norm -")
     assert lines[4:6] == ["step 3  val_loss 1.25", "note at step 3: hm"]
-    assert lines[6:] == ["end at step 3: finished; no alert fired"]
+    assert lines[6:] == ["end at step 3: the training has finished; no alert fired"]
 
 
 def test_steps_counts_lines_of_samples(tuimon: Tuimon, agent: Agent) -> None:

@@ -24,6 +24,9 @@ from tuimon.session.session import Session
 #: What was not measured.
 UNKNOWN = "-"
 
+#: The agent's farewells in words; others ("disarmed: ...") are words already.
+_FAREWELLS = {"finished": "the training has finished", "closed": "the training has closed its monitor"}
+
 
 def text_lines(session: Session, change: Change) -> list[str]:
     """What one change of `session` says; no line for what says nothing new."""
@@ -108,7 +111,7 @@ def _end(session: Session, reason: str) -> list[str]:
     """The digest: how far it came, and everything that fired."""
     last = session.last
     reached = "" if last is None else f" at step {last.step}"
-    lines = [f"end{reached}: {reason}"]
+    lines = [f"end{reached}: {_FAREWELLS.get(reason, reason)}"]
     for rule, told in session.digest().items():
         where = told["where"]
         place = f" at {where[0]}" if isinstance(where, list) and where else ""

@@ -37,17 +37,17 @@ def train(scenario: str, steps: int | None, seed: int = 0, every: int | None = N
     training, validation = text[:-held_out], text[-held_out:]
     context, source = recipe.shape.context, torch.Generator().manual_seed(seed)
 
-    with tuimon.watch(model, optimizer, name=f"demo ({scenario})", every=every):
-        for step in itertools.count(1) if steps is None else range(1, steps + 1):
-            inputs, targets = random_batch(training, ROWS, context, source)
-            loss = F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            if step % VALIDATE_EVERY == 0:
-                val_loss = validate(model, validation, context)
-                tuimon.log(val_loss=val_loss)
-                print(f"step {step}  loss {loss.item():.3f}  val_loss {val_loss:.3f}", flush=True)
+    tuimon.watch(model, optimizer, name=f"demo ({scenario})", every=every)
+    for step in itertools.count(1) if steps is None else range(1, steps + 1):
+        inputs, targets = random_batch(training, ROWS, context, source)
+        loss = F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if step % VALIDATE_EVERY == 0:
+            val_loss = validate(model, validation, context)
+            tuimon.log(val_loss=val_loss)
+            print(f"step {step}  loss {loss.item():.3f}  val_loss {val_loss:.3f}", flush=True)
 
 
 @torch.no_grad()
