@@ -41,8 +41,14 @@ class SketchTable(Protocol):
         the table is then unchanged.
         """
 
-    def silent(self, since: int) -> npt.NDArray[np.int64]:
-        """Count, per slot, the channels last active before observation `since`; 0 without channels."""
+    def silent(
+        self, since: int, pairs: Sequence[tuple[int, int]] = ()
+    ) -> npt.NDArray[np.int64]:
+        """Count, per slot, the channels last active before observation `since`; 0 without channels.
+
+        For a pair (a, b) of slots with as many channels, slot a counts only the channels that are silent in
+        b as well (an output never positive, and no gradient arriving). ValueError for unlike channel counts.
+        """
 
     def export(self, slots: Rows | None = None) -> Packed:
         """Copy the sketches of these slots (all: None), in this order; IndexError for an unknown one."""

@@ -37,8 +37,6 @@ class SketchTable:
     def __init__(self, slots: Sequence[Slot]) -> None:
         self.slots = tuple(slots)
         self._entries = entries()
-        bins = [BINS[slot.dtype] for slot in self.slots]
-        channels = [slot.channels for slot in self.slots]
         bins, channels = [BINS[slot.dtype] for slot in self.slots], [slot.channels for slot in self.slots]
         self._plan = _plan(self.slots, bins, channels)
         self._limits = np.array([_limits(slot) for slot in self.slots]).reshape(-1, 2)
@@ -82,12 +80,19 @@ class SketchTable:
         if wrong >= 0:
             raise self._unknown(rows[wrong])
 
-    def silent(self, since: int) -> npt.NDArray[np.int64]:
-        """Count, per slot, the channels last active before observation `since`."""
-        before = np.concatenate(([0], np.cumsum(self._last < since)))
-        first = self._plan[:, 6]
-        silent: npt.NDArray[np.int64] = before[first + self._plan[:, 1]] - before[first]
-        return silent.astype(np.int64)
+    def silent(self, since: int, pairs: Sequence[tuple[int, int]] = ()) -> npt.NDArray[np.int64]:
+        """Count, per slot, the channels last active before observation `since` (and in its pair)."""
+        first, channels = self._plan[:, 6], self._plan[:, 1]
+        marks = self._last < since
+        silent = np.add.reduceat(np.append(marks, False).astype(np.int64), first) if len(first) else first.copy()
+        silent = np.where(channels > 0, silent, 0).astype(np.int64)
+        for a, b in pairs:
+            if channels[a] != channels[b]:
+                raise ValueError(f"slots {a} and {b} have {channels[a]} and {channels[b]} channels")
+            if silent[a]:
+                mine = marks[first[a] : first[a] + channels[a]]
+                silent[a] = np.count_nonzero(mine & marks[first[b] : first[b] + channels[b]])
+        return silent
 
     def export(self, slots: Rows | None = None) -> Packed:
         """Copy the sketches of these slots (all: None), in this order."""

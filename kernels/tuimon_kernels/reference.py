@@ -55,9 +55,15 @@ class SketchTable:
             active = _active_channels(x, self.slots[row])
             self._last_active[row][active] = observation
 
-    def silent(self, since: int) -> npt.NDArray[np.int64]:
-        """Count, per slot, the channels last active before observation `since`."""
-        return np.array([int((marks < since).sum()) for marks in self._last_active], dtype=np.int64)
+    def silent(self, since: int, pairs: Sequence[tuple[int, int]] = ()) -> npt.NDArray[np.int64]:
+        """Count, per slot, the channels last active before observation `since` (and in its pair)."""
+        silent = [marks < since for marks in self._last_active]
+        counts = [int(marks.sum()) for marks in silent]
+        for a, b in pairs:
+            if len(silent[a]) != len(silent[b]):
+                raise ValueError(f"slots {a} and {b} have {len(silent[a])} and {len(silent[b])} channels")
+            counts[a] = int((silent[a] & silent[b]).sum())
+        return np.array(counts, dtype=np.int64)
 
     def export(self, slots: Rows | None = None) -> Packed:
         """Copy the sketches of these slots (all: None), in this order."""

@@ -182,3 +182,15 @@ def test_dtypes_by_name() -> None:
     assert [dtype.itemsize_bytes for dtype in expected] == [dtype.itemsize for dtype in DTYPES]
     assert DType.of(np.dtype("float32")) is DType.FLOAT32
     assert DType.of(torch.int64) is None
+
+
+def test_in_a_pair_only_channels_silent_in_both_count(backend: Backend) -> None:
+    slots = [Slot(6, DType.FLOAT32, 3, Layout.ROWS), Slot(4, DType.FLOAT32), Slot(6, DType.FLOAT32, 3, Layout.ROWS)]
+    table = backend.SketchTable(slots)
+    outputs = torch.tensor([[-1.0, -1.0, 1.0], [-2.0, -1.0, -1.0]])
+    gradients = torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
+    table.accumulate([0, 2], [outputs, gradients], 1)
+    assert table.silent(1).tolist() == [2, 0, 2]
+    assert table.silent(1, [(0, 2)]).tolist() == [1, 0, 2]
+    with pytest.raises(ValueError, match="channels"):
+        table.silent(1, [(0, 1)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 class TensorKind(enum.Enum):
@@ -53,6 +53,10 @@ class TensorInfo:
     trainable: bool | None = None
     #: Dimensions say how it is initialised and judged: an embedding's gradient is sparse by design.
     sparse_by_design: bool = False
+
+    def at_layer(self, layer: int) -> TensorInfo:
+        """The same tensor, at another index of the layers."""
+        return replace(self, layer=layer)
 
 
 @dataclass(frozen=True, slots=True)

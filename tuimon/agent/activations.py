@@ -1,0 +1,197 @@
+"""Outputs of modules, and the gradients that arrive there, read as they pass.
+
+Nothing is copied. A small tensor waits until a batch of them is worth one compiled call; its version
+counter tells whether something wrote to it meanwhile (an in-place ReLU behind it). Such a module's output
+is read at once from then on. Large tensors are always read at once, while they are in the cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from tuimon.agent.meter import Meter, clock
+from tuimon.agent.points import Point, limits_of
+from tuimon.agent.rows import RowTable
+from tuimon.records.layout import TensorInfo, TensorKind
+from tuimon_kernels import Activity, slot_for
+
+if TYPE_CHECKING:
+    from torch.utils.hooks import RemovableHandle
+
+    from tuimon.agent.guard import Guard
+
+#: Bytes that wait at most: they stay in the second-level cache (512 KB on the EPYC that the benches ran on)
+#: and are what watching adds to the training's peak memory.
+WAITING_BYTES = 192 << 10
+
+_in_backward: Callable[[], int] = getattr(torch._C, "_current_graph_task_id", lambda: -1)
+
+
+class ActivationProbe:
+    """Reads outputs and output gradients of the points while armed."""
+
+    def __init__(self, table: RowTable, meter: Meter, guard: Guard) -> None:
+        self._table, self._meter, self._guard = table, meter, guard
+        self._handles: list[RemovableHandle] = []
+        self._armed = False
+        self._slots: list[int] = []
+        self._tensors: list[torch.Tensor] = []
+        self._versions: list[int] = []
+        self._waiting: list[Point | None] = []
+        self._waiting_bytes = 0
+        self._called = 0
+        self._gradient_hooks: dict[int, Callable[[Any], None]] = {}
+        #: Whether a training step is known to run with the roots in eval mode.
+        self.eval_is_training = False
+        #: The root that is running, set by the agent; its mode tells training from evaluation.
+        self.root: torch.nn.Module | None = None
+
+    def arm(self, points: list[Point]) -> None:
+        """Hook all points. Called at a step boundary."""
+        self._armed = True
+        if not self._handles:
+            self._handles = [p.module.register_forward_hook(self._hook(p)) for p in points]
+
+    def disarm(self) -> None:
+        """Take all hooks away; those in graphs still alive do nothing from now on."""
+        self._armed = False
+        for handle in self._handles:
+            handle.remove()
+        self._handles, self._gradient_hooks = [], {}
+        self._forget()
+
+    def restart(self, points: list[Point]) -> None:
+        """Drop what was gathered for this step, after an exception in the middle of it."""
+        self._forget()
+        for point in points:
+            point.calls = 0
+
+    def _forget(self) -> None:
+        self._slots, self._tensors, self._versions, self._waiting = [], [], [], []
+        self._waiting_bytes = 0
+
+    def _hook(self, point: Point) -> Callable[[torch.nn.Module, Any, Any], None]:
+        def forward_hook(module: torch.nn.Module, args: Any, output: Any) -> None:
+            if not self._armed or not torch.is_grad_enabled():
+                return
+            start_s = clock()
+            try:
+                self._see(point, output)
+            except Exception as error:
+                self._guard.take(error)
+            self._meter.own_s += clock() - start_s
+            self._meter.calls += 2
+
+        self._gradient_hooks[id(point)] = self._gradient_hook(point)
+        return forward_hook
+
+    def _see(self, point: Point, output: Any) -> None:
+        out = output if type(output) is torch.Tensor else first_tensor(output)
+        if out is None or self._evaluating():
+            return
+        # Checkpointing runs a forward a second time, inside of backward: not a second output.
+        if point.calls and _in_backward() != -1:
+            return
+        if point.order is None:
+            point.order = self._called
+            self._called += 1
+        point.calls += 1
+        if out.shape != point.shape or out.dtype is not point.dtype:
+            self._meet(point, out)
+        if point.slot < 0:
+            return
+        node = out.grad_fn
+        if node is not None and point.gradient_slot >= 0:
+            node.register_prehook(self._gradient_hooks[id(point)])
+        self._read(point.slot, out, point)
+
+    def _evaluating(self) -> bool:
+        root = self.root
+        return root is not None and not root.training and not self.eval_is_training
+
+    def _meet(self, point: Point, out: torch.Tensor) -> None:
+        """Take note of an output of a shape or type not seen before, and make rows that fit it."""
+        like = point.dtype is out.dtype and point.shape is not None and out.shape[1:] == point.shape[1:]
+        point.shape, point.dtype = out.shape, out.dtype
+        if like and point.slot >= 0:
+            return
+        axis = point.channel_axis(out.dim())
+        example = out if out.is_contiguous() else out.detach().contiguous()
+        slot = slot_for(example, channel_axis=axis, limits=limits_of(point.module)) if out.is_cpu else None
+        if slot is None:
+            point.slot = point.gradient_slot = -1
+            return
+        gradient = slot_for(example, channel_axis=axis, active=Activity.NONZERO)
+        assert gradient is not None
+        point.channels = slot.channels or None
+        point.slot = self._table.add(slot, _info(point, TensorKind.ACTIVATION))
+        point.gradient_slot = self._table.add(gradient, _info(point, TensorKind.OUTPUT_GRADIENT))
+        if slot.channels and not point.rectifier:
+            self._table.pair(point.slot, point.gradient_slot)
+
+    def _gradient_hook(self, point: Point) -> Callable[[Any], None]:
+        def node_hook(gradients: Any) -> None:
+            if not self._armed:
+                return
+            start_s = clock()
+            try:
+                for gradient in gradients:
+                    if gradient is not None and gradient.dtype is point.dtype:
+                        self._read(point.gradient_slot, gradient, None)
+                        break
+            except Exception as error:
+                self._guard.take(error)
+            self._meter.own_s += clock() - start_s
+
+        return node_hook
+
+    def _read(self, slot: int, tensor: torch.Tensor, point: Point | None) -> None:
+        if not tensor.is_contiguous() or not tensor.is_cpu:
+            readable = self._table.readable(slot, tensor)
+            if readable is None:
+                return
+            tensor = readable
+        self._slots.append(slot)
+        self._tensors.append(tensor)
+        self._versions.append(tensor._version)
+        self._waiting.append(point)
+        self._waiting_bytes += tensor.nbytes
+        if self._waiting_bytes >= WAITING_BYTES or (point is not None and point.overwritten):
+            self.flush()
+
+    def flush(self) -> None:
+        """Read all that waits, except what was overwritten meanwhile."""
+        slots, tensors = self._slots, self._tensors
+        if not slots:
+            return
+        versions, waiting = self._versions, self._waiting
+        self._forget()
+        if [tensor._version for tensor in tensors] != versions:
+            for i in reversed(range(len(tensors))):
+                if tensors[i]._version != versions[i]:
+                    if (point := waiting[i]) is not None:
+                        point.overwritten = True
+                    del slots[i], tensors[i]
+        self._table.accumulate(slots, tensors)
+
+
+def _info(point: Point, kind: TensorKind) -> TensorInfo:
+    dtype = str(point.dtype).removeprefix("torch.")
+    return TensorInfo(point.name, kind, point.index, dtype, tuple(point.shape or ()))
+
+
+def first_tensor(output: Any) -> torch.Tensor | None:
+    """The first floating tensor of a module's output: itself, or found in tuples, dicts and dataclasses."""
+    if isinstance(output, torch.Tensor):
+        return output if output.is_floating_point() and output.layout is torch.strided else None
+    if isinstance(output, dict):
+        output = tuple(output.values())
+    if isinstance(output, (tuple, list)):
+        for item in output:
+            found = first_tensor(item)
+            if found is not None:
+                return found
+    return None

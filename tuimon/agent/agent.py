@@ -1,0 +1,354 @@
+"""The agent: what happens at the borders of a step, and nothing else.
+
+An observed step is a *window*, from one step's end to the next one's. Hooks exist inside of windows only;
+between them the optimizers' post-step hook counts (promise P2). All runs in the thread that trains; only
+the publisher has one of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+from tuimon.agent.activations import ActivationProbe
+from tuimon.agent.collector import Collector
+from tuimon.agent.guard import Guard
+from tuimon.agent.inputs import InputProbe
+from tuimon.agent.inventory import Inventory
+from tuimon.agent.losses import LossProbe
+from tuimon.agent.memory import cuda_bytes, rss_bytes
+from tuimon.agent.meter import Meter, clock
+from tuimon.agent.optimizers import Optimizers
+from tuimon.agent.parameters import ParameterProbe
+from tuimon.agent.rows import RowTable
+from tuimon.agent.schedule import Schedule
+from tuimon.agent.timing import StepTimer
+from tuimon.records.sample import Log, Sample
+from tuimon.wire.commands import Cadence, Detach
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch.utils.hooks import RemovableHandle
+
+    from tuimon.records.record import Record
+    from tuimon.wire.commands import Command
+    from tuimon_kernels import Backend
+
+#: The modules and parameters are listed again this often at most, in case the model was changed.
+STOCKTAKING_S = 1.0
+
+
+class Agent:
+    """Observes one training process. `publish` takes the records; `leave` is called once it disarmed."""
+
+    def __init__(self, backend: Backend, schedule: Schedule, publish: Callable[[Record], None],
+                 leave: Callable[[str], None]) -> None:  # fmt: skip
+        self._backend, self.schedule, self._publish, self._leave = backend, schedule, publish, leave
+        self.guard = Guard(self._fail)
+        self.meter = Meter()
+        self.inventory = Inventory(self._stale)
+        self.optimizers = Optimizers(self.inventory)
+        self._timer = StepTimer(self.meter)
+        self.losses = LossProbe(self.guard, self._before_backward, self._after_backward, self._restart, self._skip)
+        self._handles: list[RemovableHandle] = []
+        self._window_handles: list[RemovableHandle] = []
+        self.commands: list[Command] = []
+        self._armed = self._outdated = self._closed = False
+        self._running: torch.nn.Module | None = None
+        self._until = 1
+        self._samples = 0
+        self._last_s: float | None = None
+        #: Where the clock of the running optimizer hook stands.
+        self._hook_s = 0.0
+        self._last_own_s = self._window_own_s = self._stock_s = 0.0
+        self._since_last = 0
+        self._losses: dict[str, float | None] = {}
+        self._first_backward = self._in_step = 0
+        self._make_tables()
+
+    def _make_tables(self) -> None:
+        self.rows = RowTable(self._backend)
+        self._collector = Collector(self.inventory, self.rows)
+        if hasattr(self, "activations"):
+            self.activations.disarm()
+        self.activations = ActivationProbe(self.rows, self.meter, self.guard)
+        self._inputs = InputProbe(self.rows)
+        self._parameters = ParameterProbe(self.inventory, self.rows, self._backend)
+        self._parameters.settle()
+
+    # -- from outside ---------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to count steps, and observe the first one."""
+        self._handles = [register_optimizer_step_post_hook(self._stepped)]
+        self._arm()
+
+    def add_root(self, root: torch.nn.Module, name: str | None) -> None:
+        """Watch one more model from the next window on."""
+        self.inventory.add(root, name)
+        self._stale()
+        if self._armed and not self._running:
+            self._arm()
+
+    def stop(self) -> None:
+        """Take everything out of the training. Idempotent."""
+        self._closed = True
+        self._disarm()
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+    def log(self, values: Mapping[str, float]) -> None:
+        """Publish scalars that the training reports."""
+        if not self._closed:
+            self._publish(Log(self.optimizers.step, time.time(), dict(values)))
+
+    def _fail(self, reason: str) -> None:
+        self.stop()
+        self._leave(f"disarmed: {reason}")
+
+    def _stale(self) -> None:
+        self._outdated = True
+
+    # -- windows --------------------------------------------------------------------------------------
+
+    def _arm(self) -> None:
+        """Begin a window: hooks in, rows empty."""
+        now_s = clock()
+        if self._outdated or now_s - self._stock_s >= STOCKTAKING_S:
+            self._take_stock(now_s)
+        if not self._armed:
+            self._armed = True
+            for _, root in self.inventory.roots():
+                self._window_handles.append(root.register_forward_pre_hook(self._root_begins, with_kwargs=True))
+                self._window_handles.append(root.register_forward_hook(self._root_ends))
+            self._window_handles.append(register_optimizer_step_pre_hook(self._before_step))
+            self.losses.arm()
+        self.activations.arm(self.inventory.points)
+        self._window_own_s = self.meter.total_s
+        self._begin()
+
+    def _begin(self) -> None:
+        self._running, self._losses, self._first_backward = None, {}, 0
+        self.rows.begin()
+        self.activations.restart(self.inventory.points)
+        self._parameters.begin()
+        self.losses.begin()
+        self._timer.reset()
+
+    def _take_stock(self, now_s: float) -> None:
+        changed = self.inventory.refresh()
+        if changed or self._outdated:
+            if self._armed:
+                self._disarm()
+            for point in self.inventory.points:
+                point.unsettle()
+            self.optimizers.forget_positions()
+            self._make_tables()
+        self._outdated, self._stock_s = False, now_s
+
+    def _disarm(self) -> None:
+        """End a window: hooks out, no tensor kept."""
+        self._armed = False
+        for handle in self._window_handles:
+            handle.remove()
+        self._window_handles = []
+        self.losses.disarm()
+        self.activations.disarm()
+        self._parameters.forget()
+
+    def _restart(self) -> None:
+        """An exception ended the step: what was gathered belongs to no step. Begin again."""
+        self.rows.restart()
+        self._running, self._first_backward = None, 0
+        self.activations.restart(self.inventory.points)
+        self._parameters.begin()
+        self.losses.begin()
+        self._timer.reset()
+
+    # -- inside a window ------------------------------------------------------------------------------
+
+    def _root_begins(self, root: torch.nn.Module, args: Any, kwargs: Any) -> None:
+        start_s = clock()
+        try:
+            self.activations.root = root
+            evaluates = not root.training and not self.activations.eval_is_training
+            if not self._armed or evaluates or not torch.is_grad_enabled():
+                return
+            if self._running is root:
+                self._restart()
+            elif self._running is not None:
+                return
+            self._running = root
+            self._timer.end("data")
+            self._inputs.read(args, kwargs)
+            self._timer.begin("forward")
+        except Exception as error:
+            self.guard.take(error)
+        finally:
+            self.meter.own_s += clock() - start_s
+            self.meter.calls += 1
+
+    def _root_ends(self, root: torch.nn.Module, args: Any, output: Any) -> None:
+        if self._running is root:
+            self._running = None
+            self._timer.end("forward")
+
+    def _before_backward(self) -> None:
+        root = self.activations.root
+        if root is not None and self._running is None and not root.training:
+            self.activations.eval_is_training = True
+        self._timer.end("forward")
+        self._running = None
+        self._timed(self.activations.flush)
+        self._timer.begin("backward")
+
+    def _after_backward(self) -> None:
+        self._timer.end("backward")
+        self._timed(self.activations.flush)
+        self._timed(self._parameters.after_backward)
+
+    def _timed(self, act: Callable[[], None]) -> None:
+        start_s = clock()
+        act()
+        self.meter.own_s += clock() - start_s
+
+    def _before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        self._hook_s = clock()
+        try:
+            if self._armed and (positions := self.optimizers.positions(optimizer)):
+                if self.optimizers.begins_round(optimizer):
+                    self._end_round()
+                    if not self._armed:
+                        return
+                self._in_step = self.losses.microbatches
+                self._parameters.before_step(positions)
+                self._hook_s = self.meter.settle(self._hook_s)
+                self._timer.begin("optimizer")
+        except Exception as error:
+            self.guard.take(error)
+        finally:
+            self.meter.settle(self._hook_s)
+            self.meter.calls += 1
+
+    def _stepped(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        self._hook_s = clock()
+        try:
+            positions = self.optimizers.positions(optimizer)
+            if not positions:
+                return
+            if self._armed:
+                self._observe_step(optimizer, positions)
+            elif self.optimizers.begins_round(optimizer):
+                self._end_round()
+            if self.optimizers.stepped(optimizer):
+                self._end_round()
+        except Exception as error:
+            self.guard.take(error)
+        finally:
+            self.meter.settle(self._hook_s)
+
+    def _observe_step(self, optimizer: torch.optim.Optimizer, positions: list[int]) -> None:
+        self._timer.end("optimizer")
+        closure = self.losses.microbatches > self._in_step
+        self.activations.flush()
+        self._parameters.after_step(positions, compare=closure)
+        # A closure is evaluated as often as the optimizer likes (LBFGS): its first loss is that of the step.
+        upto = self._in_step + 1 if closure else None
+        name = f"{type(optimizer).__name__}.{len(self._losses)}"
+        self._losses[name] = self.losses.loss(self._first_backward, upto)
+        self._first_backward = self.losses.microbatches
+
+    def _skip(self) -> None:
+        """A gradient scaler finished its step. Without an optimizer's step since backward it was skipped."""
+        self._hook_s = clock()
+        if self._armed and self.losses.microbatches > self._first_backward and not self._losses:
+            self._losses["skipped"] = self.losses.loss()
+            self._finish(skipped=True)
+
+    def _end_round(self) -> None:
+        self.optimizers.close_round()
+        self._since_last += 1
+        while self.commands:
+            self._obey(self.commands.pop(0))
+        if self._closed:
+            return
+        if self._armed:
+            self._finish()
+        else:
+            self._until -= 1
+            if self._until <= 0:
+                self._arm()
+
+    def _obey(self, command: Command) -> None:
+        if isinstance(command, Cadence):
+            self.schedule.ask(command.every, command.budget_ratio)
+            self._until = min(self._until, self.schedule.every)
+        elif isinstance(command, Detach):
+            self.stop()
+            self._leave("closed")
+
+    # -- the end of a window --------------------------------------------------------------------------
+
+    def _finish(self, skipped: bool = False) -> None:
+        """Publish the sample, and choose when to look again."""
+        self.activations.flush()
+        touched, parts = self.rows.read_out()
+        layout = self._collector.describe()
+        if layout is not None:
+            self._publish(layout)
+        now_s = clock()
+        step_s = self._bare_step_s(now_s)
+        self._publish(self._sample(touched, parts, skipped, now_s))
+        self._hook_s = self.meter.settle(self._hook_s)
+        cost_s = self.meter.total_s - self._window_own_s
+        self._until = self.schedule.observed(cost_s, step_s)
+        self._last_s, self._last_own_s, self._since_last = clock(), self.meter.total_s, 0
+        self.meter.mark(self._last_s)
+        if self._until > 1:
+            self._disarm()
+        else:
+            self._arm()
+
+    def _bare_step_s(self, now_s: float) -> float | None:
+        if self._last_s is None or not self._since_last:
+            return None
+        own_s = self.meter.total_s - self._last_own_s
+        return max(now_s - self._last_s - own_s, 0.0) / self._since_last
+
+    def _sample(self, touched: list[int], parts: list[Any], skipped: bool, now_s: float) -> Sample:
+        self._samples += 1
+        updates = {slot: ratio for i, ratio in self._parameters.update_ratios.items()
+                   if (slot := self._parameters.weight_slots[i]) is not None}  # fmt: skip
+        table = self._collector.table(touched, parts, updates)
+        norm, scale = self._collector.gradient_norm(table), self.losses.loss_scale
+        losses = {name: loss for name, loss in self._losses.items() if loss is not None}
+        between = self._since_last or 1
+        return Sample(
+            index=self._samples,
+            step=self.optimizers.step,
+            time_s=time.time(),
+            layout=self._collector.layout.id if self._collector.layout else 0,
+            loss=next(iter(self._losses.values()), None),
+            losses=losses if len(self._losses) > 1 else {},
+            lr=self.optimizers.learning_rates(),
+            grad_norm=norm,
+            grad_norm_preclip=self._parameters.preclip_norm(norm, scale),
+            microbatches=self.losses.microbatches,
+            step_s=None if self._last_s is None else (now_s - self._last_s) / between,
+            times=self._timer.times(),
+            overhead_ratio=self.meter.ratio(),
+            overhead_s=self.meter.total_s - self._window_own_s,
+            every=self.schedule.every,
+            dead_window=self.rows.dead_window,
+            rss_bytes=rss_bytes(),
+            cuda_bytes=cuda_bytes(),
+            loss_scale=scale,
+            skipped=skipped if scale is not None else None,
+            tensors=table,
+        )

@@ -1,0 +1,87 @@
+"""How the agent introduces the training to a viewer."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import platform
+import socket
+import sys
+from typing import TYPE_CHECKING
+
+import torch
+
+from tuimon.records.hello import Hello
+from tuimon.version import __version__
+
+if TYPE_CHECKING:
+    from tuimon.agent.agent import Agent
+
+
+def introduce(agent: Agent, name: str | None, started_s: float, kernels: str) -> Hello:
+    """The introduction as things stand now; called in the publisher's thread."""
+    # A torch.compile or DDP wrapper does not change who is who; shared parameters are listed once.
+    parameters = [p.tensor for p in list(agent.inventory.parameters)]
+    known = agent.optimizers.names()
+    return Hello(
+        pid=os.getpid(),
+        name=name or script_name(),
+        host=socket.gethostname(),
+        user=_user(),
+        command=command_line(),
+        started_s=started_s,
+        parameters=sum(p.numel() for p in parameters),
+        trainable_parameters=sum(p.numel() for p in parameters if p.requires_grad),
+        devices=agent.inventory.devices,
+        dtypes=agent.inventory.dtypes,
+        python=platform.python_version(),
+        torch=str(torch.__version__),
+        tuimon=__version__,
+        kernels={"cpu": kernels},
+        probes=probes(agent),
+        budget_ratio=None if agent.schedule.fixed else agent.schedule.budget_ratio,
+        every=agent.schedule.fixed,
+        rank=_number("RANK"),
+        world_size=_number("WORLD_SIZE"),
+        optimizers=known,
+    )
+
+
+def probes(agent: Agent) -> dict[str, str]:
+    """What can be seen, by probe: "on", or the reason why not."""
+    elsewhere = [device for device in agent.inventory.devices if not device.startswith("cpu")]
+    compiled = any(type(root).__name__ == "OptimizedModule" for _, root in agent.inventory.roots())
+    seen = "on"
+    if elsewhere:
+        seen = f"no kernels for {', '.join(elsewhere)} yet"
+    layers = "the layers run inside compiled code" if compiled and seen == "on" else seen
+    return {
+        "loss": seen,
+        "gradients": seen,
+        "clip": seen,
+        "updates": seen,
+        "activations": layers,
+        "output_gradients": layers,
+    }
+
+
+def script_name() -> str:
+    """The name of the script that runs, or of the interpreter's mode without one."""
+    return os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] not in ("", "-c") else "python"
+
+
+def command_line() -> tuple[str, ...]:
+    """This process's command line; decoded so that it can travel."""
+    return tuple(argument.encode("utf-8", "replace").decode() for argument in sys.orig_argv)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+def _number(variable: str) -> int | None:
+    value = os.environ.get(variable, "")
+    return int(value) if value.isdecimal() else None

@@ -1,0 +1,133 @@
+"""What is watched: the roots, their parameters by name, and the modules whose outputs are read."""
+
+from __future__ import annotations
+
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from tuimon.agent.points import Point
+
+if TYPE_CHECKING:
+    import torch
+
+#: Prefixes that wrappers put before the names that the user knows.
+WRAPPERS = ("_orig_mod.", "module.")
+
+
+@dataclass(slots=True, eq=False)
+class WatchedParameter:
+    """One parameter, with the module that owns it."""
+
+    name: str
+    tensor: nn.Parameter
+    #: Index into `Inventory.points`.
+    point: int
+    #: An embedding's gradient is sparse by design.
+    sparse_by_design: bool
+
+
+class Inventory:
+    """Parameters and points of all roots, in order of registration.
+
+    Roots are held weakly: a model that the training replaced is forgotten, not kept alive.
+    """
+
+    def __init__(self, on_death: Callable[[], None]) -> None:
+        self._roots: dict[str, weakref.ref[nn.Module]] = {}
+        self._on_death = on_death
+        self.parameters: list[WatchedParameter] = []
+        self.points: list[Point] = []
+        self._position: dict[int, int] = {}
+        self._signature: tuple[int, ...] = ()
+
+    def add(self, root: nn.Module, name: str | None) -> None:
+        """Watch one more root; watching the same one again changes nothing."""
+        if any(known() is root for known in self._roots.values()):
+            return
+        wanted = name or type(root).__name__
+        taken = sum(1 for known in self._roots if known == wanted or known.startswith(wanted + "-"))
+        self._roots[f"{wanted}-{taken + 1}" if taken else wanted] = weakref.ref(root, self._died)
+        self.refresh()
+
+    def remove(self, root: nn.Module) -> None:
+        """Stop watching a root."""
+        self._roots = {name: known for name, known in self._roots.items() if known() is not root}
+        self.refresh()
+
+    def _died(self, _: weakref.ref[nn.Module]) -> None:
+        # May run at any time, in any thread: only let go, the next step takes stock.
+        self.parameters, self.points, self._position, self._signature = [], [], {}, ()
+        self._on_death()
+
+    def roots(self) -> Iterator[tuple[str, nn.Module]]:
+        """The living roots with the prefix of their names ("" for a single one)."""
+        living = [(name, root) for name, known in self._roots.items() if (root := known()) is not None]
+        for name, root in living:
+            yield (f"{name}." if len(living) > 1 else ""), root
+
+    def refresh(self) -> bool:
+        """Take stock again; return whether parameters or modules came, went or changed places."""
+        found = tuple(id(x) for _, root in self.roots() for x in (*root.modules(), *root.parameters()))
+        if found == self._signature:
+            return False
+        self._signature = found
+        known = {id(point.module): point for point in self.points}
+        self.parameters, self.points = [], []
+        for prefix, root in self.roots():
+            self._take(prefix, root, known)
+        self._position = {id(p.tensor): i for i, p in enumerate(self.parameters)}
+        return True
+
+    def _take(self, prefix: str, root: nn.Module, known: dict[int, Point]) -> None:
+        seen = {id(p.tensor) for p in self.parameters}
+        for path, module in root.named_modules():
+            own = dict(module.named_parameters(recurse=False))
+            if not own and next(module.children(), None) is not None:
+                continue
+            name = prefix + plain(path) or type(module).__name__
+            point = known.get(id(module)) or Point(name, module, 0)
+            point.name, point.index = name, len(self.points)
+            self.points.append(point)
+            sparse = isinstance(module, (nn.Embedding, nn.EmbeddingBag))
+            for leaf, tensor in own.items():
+                if id(tensor) not in seen:
+                    seen.add(id(tensor))
+                    full = prefix + plain(f"{path}.{leaf}" if path else leaf)
+                    self.parameters.append(WatchedParameter(full, tensor, point.index, sparse))
+
+    def positions(self, optimizer: torch.optim.Optimizer) -> list[int]:
+        """Indices into `parameters` of what this optimizer steps, in the order of registration."""
+        groups = optimizer.param_groups
+        mine = {self._position.get(id(p)) for group in groups for p in group["params"]}
+        return sorted(i for i in mine if i is not None)
+
+    @property
+    def dtypes(self) -> tuple[str, ...]:
+        """Data types of the parameters, most frequent by elements first."""
+        sizes: Counter[str] = Counter()
+        for p in self.parameters:
+            sizes[str(p.tensor.dtype).removeprefix("torch.")] += p.tensor.numel()
+        return tuple(name for name, _ in sizes.most_common())
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Devices that hold parameters."""
+        return tuple(sorted({str(p.tensor.device) for p in self.parameters}))
+
+
+def plain(path: str) -> str:
+    """A dotted name as the user knows it: without what DDP and `torch.compile` put before it."""
+    stripped = True
+    while stripped:
+        stripped = False
+        for wrapper in WRAPPERS:
+            if path == wrapper[:-1]:
+                return ""
+            if path.startswith(wrapper):
+                path, stripped = path[len(wrapper) :], True
+    return path

@@ -1,0 +1,168 @@
+"""The loss, seen without help: the scalar that backward starts from.
+
+`Tensor.backward` looks `torch.autograd.backward` up at each call, so wrapping that attribute sees every
+loss; the wrapper is there during observed steps only.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from tuimon.agent.guard import Guard
+
+
+class LossProbe:
+    """Gathers the losses of one step's backward calls."""
+
+    def __init__(self, guard: Guard, before: Callable[[], None], after: Callable[[], None],
+                 failed: Callable[[], None], skipped: Callable[[], None]) -> None:  # fmt: skip
+        self._guard, self._before, self._after = guard, before, after
+        self._failed, self._skipped = failed, skipped
+        self._armed = False
+        self._patches: list[tuple[Any, str, Any, Any]] = []
+        self._scaler: weakref.ref[Any] | None = None
+        #: Roots of this step's backward calls, and the divisors that they show.
+        self._roots: list[float | None] = []
+        self._divisors: list[float | None] = []
+        self._depth = 0
+
+    def arm(self) -> None:
+        """Watch backward, and a gradient scaler if there is one."""
+        self._armed = True
+        if self._patches:
+            return
+        self._patch(torch.autograd, "backward", self._wrap_backward)
+        scaler = getattr(torch.amp, "GradScaler", None)
+        if scaler is not None:
+            self._patch(scaler, "scale", self._wrap_scale)
+            self._patch(scaler, "update", self._wrap_update)
+
+    def _patch(self, owner: Any, name: str, wrap: Callable[[Any], Any]) -> None:
+        original = getattr(owner, name)
+        ours = functools.wraps(original)(wrap(original))
+        setattr(owner, name, ours)
+        self._patches.append((owner, name, original, ours))
+
+    def disarm(self) -> None:
+        """Restore what was there; where somebody wrapped ours meanwhile, it stays and only passes through."""
+        self._armed = False
+        for owner, name, original, ours in self._patches:
+            if getattr(owner, name) is ours:
+                setattr(owner, name, original)
+        self._patches = []
+
+    def begin(self) -> None:
+        """Start an observed step."""
+        self._roots, self._divisors = [], []
+
+    def _wrap_backward(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
+            if not self._armed or self._depth:
+                return original(tensors, *args, **kwargs)
+            self._guarded(self._see, tensors)
+            self._depth = 1
+            try:
+                result = original(tensors, *args, **kwargs)
+            except BaseException:
+                self._guarded(self._failed)
+                raise
+            finally:
+                self._depth = 0
+            if self._armed:
+                self._guarded(self._after)
+            return result
+
+        return backward
+
+    def _wrap_scale(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def scale(scaler: Any, outputs: Any) -> Any:
+            if self._armed:
+                self._scaler = weakref.ref(scaler)
+            return original(scaler, outputs)
+
+        return scale
+
+    def _wrap_update(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def update(scaler: Any, *args: Any, **kwargs: Any) -> Any:
+            result = original(scaler, *args, **kwargs)
+            if self._armed:
+                self._guarded(self._skipped)
+            return result
+
+        return update
+
+    def _guarded(self, act: Callable[..., None], *args: Any) -> None:
+        try:
+            act(*args)
+        except Exception as error:
+            self._guard.take(error)
+
+    def _see(self, tensors: Any) -> None:
+        roots = (tensors,) if isinstance(tensors, torch.Tensor) else tuple(tensors)
+        scalars = [t for t in roots if t.numel() == 1 and t.is_cpu]
+        # A device's scalar is not read: that would wait for the device.
+        self._roots.append(sum(float(t.detach()) for t in scalars) if len(scalars) == len(roots) else None)
+        self._divisors.append(divisor(roots[0]) if len(roots) == 1 else None)
+        self._before()
+
+    @property
+    def microbatches(self) -> int:
+        """Backward calls in this step so far."""
+        return len(self._roots)
+
+    @property
+    def loss_scale(self) -> float | None:
+        """The current scale of the gradient scaler that was seen; None without one (or on a device)."""
+        scaler = self._scaler() if self._scaler is not None else None
+        scale = getattr(scaler, "_scale", None)
+        if not isinstance(scale, torch.Tensor) or not scale.is_cpu:
+            return None
+        return float(scale)
+
+    def loss(self, first: int = 0, end: int | None = None) -> float | None:
+        """Mean loss of the backward calls `first` to `end`, unscaled; None when one was not readable.
+
+        Losses divided by the number of microbatches before backward (gradient accumulation) are added up
+        instead, which gives the same mean.
+        """
+        roots, divisors = self._roots[first:end], self._divisors[first:end]
+        if not roots or any(root is None for root in roots):
+            return None
+        count = len(roots)
+        total = math.fsum(r for r in roots if r is not None) if _finite(roots) else sum(roots)  # type: ignore[arg-type]
+        divided = count > 1 and all(d is not None and math.isclose(d, count) for d in divisors)
+        return float(total if divided else total / count) / (self.loss_scale or 1.0)
+
+
+def _finite(values: list[float | None]) -> bool:
+    return all(value is not None and math.isfinite(value) for value in values)
+
+
+def divisor(root: torch.Tensor) -> float | None:
+    """The number that a loss was divided by (or multiplied with the inverse of) last; None if not by one.
+
+    Behind a scaler's multiplication the division stands one node deeper.
+    """
+    node = root.grad_fn
+    for _ in range(2):
+        if node is None:
+            return None
+        name, other = node.name(), getattr(node, "_saved_other", None)
+        value = float(other) if isinstance(other, (int, float)) or _scalar(other) else None
+        if name == "DivBackward0":
+            return value
+        if name == "MulBackward0" and value is not None and 0.0 < value < 1.0:
+            return 1.0 / value
+        node = node.next_functions[0][0] if node.next_functions else None
+    return None
+
+
+def _scalar(value: object) -> bool:
+    return isinstance(value, torch.Tensor) and value.numel() == 1 and value.is_cpu

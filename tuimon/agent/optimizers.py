@@ -1,0 +1,93 @@
+"""The optimizers that train what is watched: which there are, when a step is complete, which number it has."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from tuimon.agent.inventory import Inventory
+
+
+class Optimizers:
+    """Counts steps over one or several optimizers.
+
+    Optimizers that take turns (a GAN) form a round: a step is complete when each known one has stepped, or
+    when one steps a second time. Optimizers are held weakly.
+    """
+
+    def __init__(self, inventory: Inventory) -> None:
+        self._inventory = inventory
+        self._positions: weakref.WeakKeyDictionary[torch.optim.Optimizer, list[int]] = weakref.WeakKeyDictionary()
+        self._sizes: weakref.WeakKeyDictionary[torch.optim.Optimizer, int] = weakref.WeakKeyDictionary()
+        self._stepped: list[weakref.ref[torch.optim.Optimizer]] = []
+        #: Steps (rounds) since the watch began, and those before it.
+        self.steps = 0
+        self._earlier: int | None = None
+
+    def forget_positions(self) -> None:
+        """After the inventory changed: parameters stand elsewhere."""
+        self._positions.clear()
+        self._sizes.clear()
+
+    def positions(self, optimizer: torch.optim.Optimizer) -> list[int]:
+        """Positions of the watched parameters that it steps; empty for an optimizer of something else."""
+        size = sum(len(group["params"]) for group in optimizer.param_groups)
+        known = self._positions.get(optimizer)
+        if known is None or self._sizes.get(optimizer) != size:
+            known = self._positions[optimizer] = self._inventory.positions(optimizer)
+            self._sizes[optimizer] = size
+        return known
+
+    @property
+    def known(self) -> list[torch.optim.Optimizer]:
+        """The living optimizers that step something watched, in the order first seen."""
+        return [optimizer for optimizer, mine in self._positions.items() if mine]
+
+    def begins_round(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Whether this optimizer already stepped in the round that is open."""
+        return any(known() is optimizer for known in self._stepped)
+
+    def stepped(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Note a step; return whether the round is complete with it."""
+        if self._earlier is None:
+            self._earlier = max(0, (steps_of(optimizer) or 1) - 1)
+        self._stepped.append(weakref.ref(optimizer))
+        done = {id(known()) for known in self._stepped}
+        return all(id(optimizer) in done for optimizer in self.known)
+
+    def close_round(self) -> None:
+        """Count the open round as a step."""
+        self._stepped = []
+        self.steps += 1
+
+    @property
+    def step(self) -> int:
+        """Steps since training began, where the optimizer's state tells, else since the watch began."""
+        return self.steps + (self._earlier or 0)
+
+    def learning_rates(self) -> tuple[float | None, ...]:
+        """The rate of every parameter group; None for one that lies on a device."""
+        groups = (group for optimizer in self.known for group in optimizer.param_groups)
+        return tuple(_number(group.get("lr")) for group in groups)
+
+    def names(self) -> tuple[str, ...]:
+        """Class names of the known optimizers."""
+        return tuple(type(optimizer).__name__ for optimizer in self.known)
+
+
+def steps_of(optimizer: torch.optim.Optimizer) -> int | None:
+    """Steps that this optimizer's own state has counted; None where it keeps no count."""
+    for state in optimizer.state.values():
+        value = _number(state.get("step")) if isinstance(state, dict) else None
+        if value is not None:
+            return int(value)
+    return None
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, torch.Tensor):
+        return float(value) if value.is_cpu and value.numel() == 1 else None
+    return float(value) if isinstance(value, (int, float)) else None

@@ -1,0 +1,222 @@
+"""The one line in a training script: ``monitor = tuimon.watch(model, optimizer)``."""
+
+from __future__ import annotations
+
+import atexit
+import math
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from tuimon.agent.agent import Agent
+from tuimon.agent.forks import forget_in_children
+from tuimon.agent.guard import say
+from tuimon.agent.introduction import introduce
+from tuimon.agent.publisher import Publisher
+from tuimon.agent.schedule import Schedule
+from tuimon.records.sample import Bye
+from tuimon_kernels import backend
+
+if TYPE_CHECKING:
+    from tuimon.records.hello import Hello
+    from tuimon.wire.commands import Command
+
+Models = nn.Module | Mapping[str, nn.Module] | Iterable[nn.Module]
+
+
+class Monitor:
+    """The handle on what watches this process. A second `watch` joins the first one's agent.
+
+    Closing it, or leaving its `with` block, takes every hook out again; the training goes on either way.
+    """
+
+    def __init__(self, watcher: _Watcher, roots: list[nn.Module]) -> None:
+        self._watcher, self._roots = watcher, roots
+
+    @property
+    def path(self) -> Path | None:
+        """The socket that viewers attach to; None when there is none (said on stderr why)."""
+        return self._watcher.path
+
+    def log(self, **values: float) -> None:
+        """Report scalars, as `tuimon.log` does."""
+        self._watcher.agent.log(_numbers(values))
+
+    def close(self) -> None:
+        """Stop watching these models; with the last of them the agent leaves the process. Idempotent."""
+        roots, self._roots = self._roots, []
+        self._watcher.release(roots)
+
+    def __enter__(self) -> Monitor:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Watcher:
+    """The agent of this process with its publisher; there is one at a time."""
+
+    def __init__(self, name: str | None, budget: float, every: int | None) -> None:
+        kernels = backend("cpu")
+        if kernels is None:
+            raise RuntimeError("tuimon has no kernels for this processor")
+        # Loading takes a third of a second, compiling on first use on a machine some fifteen.
+        patience = threading.Timer(2.0, say, ("compiling its kernels for this processor, once: about 15 s",))
+        patience.daemon = True
+        patience.start()
+        kernels.warm()
+        patience.cancel()
+        self._name, self._started_s, self._kernels = name, time.time(), kernels.name
+        self.publisher: Publisher | None = Publisher(self._hello, self._command)
+        self.agent = Agent(kernels, Schedule(budget, every), self.publisher.publish, self._left)
+        self._watched: list[nn.Module] = []
+        try:
+            self.publisher.start()
+        except OSError as error:
+            say(f"nobody can attach to process {os.getpid()}: {error}")
+            self.publisher = None
+        forget_in_children(self)
+        atexit.register(self._finished)
+
+    @property
+    def path(self) -> Path | None:
+        return self.publisher.path if self.publisher is not None else None
+
+    def add(self, roots: list[tuple[str | None, nn.Module]], optimizers: list[torch.optim.Optimizer]) -> None:
+        for name, root in roots:
+            self.agent.add_root(root, name)
+            self._watched.append(root)
+        for optimizer in optimizers:
+            self.agent.optimizers.positions(optimizer)
+
+    def release(self, roots: list[nn.Module]) -> None:
+        for root in roots:
+            self._watched = [kept for kept in self._watched if kept is not root]
+            self.agent.inventory.remove(root)
+        if not self._watched:
+            self.end("closed")
+
+    def end(self, reason: str) -> None:
+        """Take the agent out of the process and say goodbye."""
+        with _lock:
+            if _current.get("watcher") is self:
+                del _current["watcher"]
+        atexit.unregister(self._finished)
+        self.agent.stop()
+        if self.publisher is not None:
+            self.publisher.close(Bye(reason, self.agent.optimizers.step, time.time()))
+
+    def forget(self) -> None:
+        """In the child of a fork: it trains nothing, so it is not watched."""
+        _current.pop("watcher", None)
+        atexit.unregister(self._finished)
+        self.agent.stop()
+
+    def _finished(self) -> None:
+        self.end("finished")
+
+    def _left(self, reason: str) -> None:
+        # From inside a hook: the goodbye may take a moment, and the training does not wait for it.
+        threading.Thread(target=self.end, args=(reason,), name="tuimon-leaving", daemon=True).start()
+
+    def _hello(self) -> Hello:
+        return introduce(self.agent, self._name, self._started_s, self._kernels)
+
+    def _command(self, command: Command) -> None:
+        self.agent.commands.append(command)
+
+
+_lock = threading.Lock()
+_current: dict[str, _Watcher] = {}
+
+
+def watch(
+    model: Models,
+    optimizer: torch.optim.Optimizer | Iterable[torch.optim.Optimizer] | None = None,
+    *,
+    name: str | None = None,
+    budget: float = 0.01,
+    every: int | None = None,
+) -> Monitor:
+    """Make this training visible to `tuimon attach`, from its next step on.
+
+    Args:
+        model: the module that trains; or several, in a mapping by name or in a list.
+        optimizer: what trains it; None finds every optimizer that steps the model's parameters.
+        name: what viewers call the run; by default the script's name.
+        budget: share of the training's time that watching may cost, such as 0.01.
+        every: look at each so many steps instead, whatever it costs.
+
+    Raises:
+        TypeError: `model` or `optimizer` is something else.
+        ValueError: `budget` is not within (0, 1], or `every` is below 1.
+    """
+    roots, optimizers = list(_roots(model, name)), _optimizers(optimizer)
+    if not 0.0 < budget <= 1.0:
+        raise ValueError(f"budget is a share of the training's time within (0, 1], not {budget}")
+    if every is not None and every < 1:
+        raise ValueError(f"every counts steps from 1, not {every}")
+    with _lock:
+        watcher = _current.get("watcher")
+        if new := watcher is None:
+            watcher = _current["watcher"] = _Watcher(name, budget, every)
+        assert watcher is not None
+    watcher.add(roots, optimizers)
+    if new:
+        watcher.agent.start()
+    elif watcher.publisher is not None:
+        watcher.publisher.greet()
+    return Monitor(watcher, [root for _, root in roots])
+
+
+def log(**values: float) -> None:
+    """Report scalars of your own, such as ``log(val_loss=0.31)``, at any time; nothing happens unwatched.
+
+    Raises:
+        TypeError: a value is no number (a tensor of one element is one, if it lies on the CPU).
+    """
+    numbers = _numbers(values)
+    if (watcher := _current.get("watcher")) is not None:
+        watcher.agent.log(numbers)
+
+
+def _roots(model: Models, name: str | None) -> Iterator[tuple[str | None, nn.Module]]:
+    if isinstance(model, nn.Module):
+        yield name, model
+        return
+    named = model.items() if isinstance(model, Mapping) else ((None, one) for one in model)
+    for key, one in named:
+        if not isinstance(one, nn.Module):
+            raise TypeError(f"watch() takes a torch.nn.Module, or several, not {type(one).__name__}")
+        yield key, one
+
+
+def _optimizers(optimizer: Any) -> list[torch.optim.Optimizer]:
+    if optimizer is None:
+        return []
+    several = list(optimizer) if isinstance(optimizer, (list, tuple)) else [optimizer]
+    for one in several:
+        if not isinstance(one, torch.optim.Optimizer):
+            raise TypeError(f"watch() takes a torch.optim.Optimizer, or several, not {type(one).__name__}")
+    return several
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    numbers = {}
+    for name, value in values.items():
+        try:
+            numbers[name] = float(value)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"log() takes numbers, but {name} is a {type(value).__name__}") from error
+    return numbers
+
