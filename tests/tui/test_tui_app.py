@@ -42,7 +42,7 @@ async def text(pilot: Pilot[None]) -> str:
     )],
 )  # fmt: skip
 async def test_every_line_is_exactly_as_wide_as_the_terminal(size: tuple[int, int], look: Look) -> None:
-    app = sick(260, look)
+    app = sick(120, look)
     async with app.run_test(size=size) as pilot:
         for keys in ((), ("f",), ("d", "l", "h"), ("t",), ("question_mark",), ("escape", "e")):
             await pilot.press(*keys)
@@ -117,7 +117,7 @@ async def test_arrows_and_letters_move_through_layers_and_time() -> None:
 async def test_the_moment_looked_at_is_shown_by_the_charts() -> None:
     app = healthy()
     async with app.run_test(size=(160, 48)) as pilot:
-        await pilot.press(*["left"] * 30)
+        await pilot.press(*["left"] * 9)
         moment = app.view.moment
         assert moment is not None
         loss = app.session.history.scalar("loss")
@@ -294,7 +294,8 @@ async def test_events_from_another_thread_reach_the_screen_in_order() -> None:
     session = Session(RULES, clock)
     app = MonitorApp(open_source, "4711", session=session, look=dark(), clock=clock, paint_s=0.0)
     async with app.run_test(size=(80, 24)) as pilot:
-        assert sources[0].started
+        while not sources[0].started:
+            await pilot.pause()
         thread = threading.Thread(target=lambda: [sources[0].deliver(e) for e in events(HEALTHY_RUN, 120)])
         thread.start()
         while app.session.samples < 120:

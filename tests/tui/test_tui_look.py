@@ -75,7 +75,8 @@ def test_a_faded_look_keeps_its_alarms() -> None:
     assert look.faded().bad == look.bad
     assert look.faded().text != look.text
     assert look.faded().ramp != look.ramp
-    assert mono().faded() == mono()
+    plain = mono()
+    assert plain.faded() is plain
 
 
 def test_no_colour_means_none() -> None:

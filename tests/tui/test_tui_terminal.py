@@ -61,8 +61,8 @@ def read_all(terminal: int) -> bytes:
     "environment", [{}, {"COLORTERM": ""}, {"TUIMON_ASCII": "1"}, {"NO_COLOR": "1"}], ids=str
 )
 def test_a_picture_costs_few_bytes(environment: dict[str, str]) -> None:
-    pictures = 60
-    with on_terminal("220", str(pictures), **environment) as (terminal, process):
+    pictures = 40
+    with on_terminal("120", str(pictures), **environment) as (terminal, process):
         sent = read_all(terminal)
         os.close(terminal)
         assert process.wait(30) == 0, sent[-2000:].decode(errors="replace")

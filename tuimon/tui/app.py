@@ -5,6 +5,7 @@ The source's thread puts events into a mailbox and knocks; all else happens on t
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable
@@ -34,6 +35,10 @@ from tuimon.tui.view import View
 PAINT_S = 0.25
 #: How long events are applied before keys get their turn, seconds.
 _SLICE_S = 0.02
+#: Samples that wait at most: some seconds of lag; of 300 layers each takes 0.4 MB.
+_WAITING = 32
+#: How long everything else has in between at least, seconds.
+_BREATH_S = 0.002
 #: How often ages are counted on and the terminal is looked after, seconds.
 _BEAT_S = 1.0
 
@@ -77,8 +82,9 @@ class MonitorApp(App[None]):
         self.view = View(self.session, target, look, clock)
         self.animation_level = "none"
         self._glass = Glass(look.coloured)
-        self._mailbox = Mailbox()
+        self._mailbox = Mailbox(_WAITING)
         self._source = open_source(self._deliver)
+        self._knocked = False
         self._paint_s = paint_s
         self._painted_at = -paint_s
         self._due: Timer | None = None
@@ -91,7 +97,8 @@ class MonitorApp(App[None]):
         """Begin to listen."""
         self.app_resume_signal.subscribe(self, lambda _: self._glass.forget())
         self.set_interval(_BEAT_S, self._beat)
-        self._source.start()
+        # The frames first: a long past keeps both threads busy for a while.
+        self.call_after_refresh(self._source.start)
 
     def on_unmount(self) -> None:
         """Leave the training alone."""
@@ -113,17 +120,25 @@ class MonitorApp(App[None]):
     def _deliver(self, event: Event) -> None:
         """On the source's thread."""
         self._mailbox.put(event)
-        self.post_message(Knock())
+        self._knock()
+
+    def _knock(self) -> None:
+        """Have the mailbox emptied; one message is enough, however many events wait."""
+        if not self._knocked:
+            self._knocked = True
+            self.post_message(Knock())
 
     def on_knock(self, message: Knock) -> None:
         """Apply what waits, for as long as nobody notices."""
+        self._knocked = False
         until = time.perf_counter() + _SLICE_S
         applied = False
         while (event := self._mailbox.get(0.0)) is not None:
             self.session.apply(event)
             applied = True
             if time.perf_counter() > until:
-                self.post_message(Knock())
+                # Keys, and the painting of what was applied, get a turn: messages alone would not give way.
+                asyncio.get_running_loop().call_later(_BREATH_S, self._knock)
                 break
         if applied:
             self._paint_soon()

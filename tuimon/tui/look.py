@@ -37,9 +37,9 @@ LIGHT_RAMP_256: Final = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Look:
-    """All styles of one theme."""
+    """All styles of one theme. Compared by identity, since it is a key of caches."""
 
     name: str
     #: Whether only ASCII can be shown.

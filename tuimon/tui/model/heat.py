@@ -31,6 +31,8 @@ NONFINITE: Final = LEVELS
 _MARGIN: Final = 0.35
 #: Decades that a logarithmic scale shows at least.
 _LEAST_DECADES: Final = 2.0
+#: Layers whose whole past is looked at together.
+_AT_ONCE: Final = 64
 #: Share of cells that may lie outside before the scale grows.
 _OUTSIDE: Final = 0.03
 
@@ -105,25 +107,18 @@ class HeatMap:
         series = history.layer_series(metric.series, last)
         where = (series.steps - span.first) // span.width
         keep = (where >= self._from) & (where < span.columns)
-        if keep.any():
-            values = series.values[:, keep].astype(np.float64)
-            self._fill(where[keep], values, series.measured[:, keep], metric.log)
-            self._from = int(where[keep][-1])
-
-    def _fill(self, where: NDArray[np.int64], values: Floats, measured: Flags, log: bool) -> None:
+        if not keep.any():
+            return
+        where = where[keep]
         begins = np.flatnonzero(np.diff(where, prepend=where[0] - 1))
         at = where[begins]
-        finite = measured & np.isfinite(values)
-        positive = finite & (values > 0) if log else finite
-        with np.errstate(divide="ignore", invalid="ignore"):
-            scaled = np.where(positive, np.log10(np.where(positive, values, 1.0)) if log else values, 0.0)
-            count = np.add.reduceat(positive.astype(np.float64), begins, axis=1)
-            mean = np.add.reduceat(scaled, begins, axis=1) / count
-        # Exact zeros have no logarithm: below everything, unless something beside them has one.
-        zeros = np.logical_or.reduceat(finite, begins, axis=1) & (count == 0)
-        mean[zeros] = -np.inf
-        self._mean[:, at] = mean
-        self._bad[:, at] = np.logical_or.reduceat(measured & ~np.isfinite(values), begins, axis=1)
+        # Some layers at a time: a long past of many layers must not be in memory several times over.
+        for start in range(0, len(names), _AT_ONCE):
+            part = slice(start, start + _AT_ONCE)
+            values = series.values[part][:, keep].astype(np.float64)
+            mean, bad = _columns(values, series.measured[part][:, keep], begins, metric.log)
+            self._mean[part, at], self._bad[part, at] = mean, bad
+        self._from = int(where[-1])
 
     def _scale(self, metric: Metric, mean: Floats) -> Scale:
         if not metric.log:
@@ -145,6 +140,21 @@ class HeatMap:
             low = high - _LEAST_DECADES
         self._scales[metric.key] = Scale(low, high)
         return self._scales[metric.key]
+
+
+def _columns(
+    values: Floats, measured: Flags, begins: NDArray[np.int64], log: bool
+) -> tuple[Floats, Flags]:
+    """[layers, columns] means of [layers, t] values, and where one was not finite; NaN where none was."""
+    finite = measured & np.isfinite(values)
+    positive = finite & (values > 0) if log else finite
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scaled = np.where(positive, np.log10(np.where(positive, values, 1.0)) if log else values, 0.0)
+        count = np.add.reduceat(positive.astype(np.float64), begins, axis=1)
+        mean = np.add.reduceat(scaled, begins, axis=1) / count
+    # Exact zeros have no logarithm: below everything, unless something beside them has one.
+    mean[np.logical_or.reduceat(finite, begins, axis=1) & (count == 0)] = -np.inf
+    return mean, np.logical_or.reduceat(measured & ~np.isfinite(values), begins, axis=1)
 
 
 def _fold(mean: Floats, bad: Flags, rows: Sequence[Row]) -> tuple[Floats, Flags]:

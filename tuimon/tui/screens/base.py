@@ -40,8 +40,9 @@ class MonitorScreen(Screen[None]):
 
     def paint(self, at_once: bool = True) -> None:
         """Draw anew what changed."""
-        banner = self.query_one(Banner)
-        banner.display = needed(self.view) and not self.has_class("small")
+        # A screen that was only just opened has no widgets yet; they paint themselves when they get their size.
+        for banner in self.query(Banner):
+            banner.display = needed(self.view) and not self.has_class("small")
         for canvas in self.query(Canvas):
             canvas.repaint(at_once)
 

@@ -22,6 +22,8 @@ from tuimon.tui.widgets.canvas import Canvas
 class ChartPanel(Canvas):
     """One of the charts that there are: the `place`-th after the one chosen."""
 
+    SLOW = True
+
     def __init__(self, view: View, place: int = 0, id: str | None = None) -> None:
         super().__init__(view, id=id)
         self._place = place

@@ -3,52 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import numpy as np
 from rich.segment import Segment
-from rich.style import Style
 from textual import events
 from textual.message import Message
 
-from tuimon.records.alert import Severity
 from tuimon.tui.draw.frame import ENDS, SIDES, framed
-from tuimon.tui.draw.heat import Marks, heat_pair, heat_row, legend
+from tuimon.tui.draw.heat import legend
 from tuimon.tui.draw.numbers import ABSENT, whole
-from tuimon.tui.draw.text import Text, cells, fit, ink, shorten, shorten_name
-from tuimon.tui.glyphs import ABOVE, BELOW, CURSOR, DOT, RULE, SEVERITY
+from tuimon.tui.draw.text import Text, cells, fit, ink, shorten_name
+from tuimon.tui.glyphs import ABOVE, BELOW, DOT
 from tuimon.tui.model.heat import Heat
-from tuimon.tui.model.metric import DEAD, GRADIENT, METRICS, UPDATE, Metric
-from tuimon.tui.model.rows import Row, block_of, choose, scrolled
+from tuimon.tui.model.metric import METRICS
+from tuimon.tui.model.rows import Row, choose, scrolled
 from tuimon.tui.size import is_full
 from tuimon.tui.view import View
 from tuimon.tui.widgets.canvas import Canvas
+from tuimon.tui.widgets.row_painter import MARKS, VALUES, RowPainter, Shape
 
-#: Widths of the columns of newest values, the blank before each included.
-_VALUES = (9, 9, 7)
-#: Columns before a name: the cursor, the worst alert, a blank.
-_MARKS = 3
 _LONGEST_NAME, _SHORTEST_NAME = 30, 10
 #: Lines that a row takes at most.
 _TALLEST = 3
-#: Pictures of rows that are remembered.
-_REMEMBERED = 512
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """How the panel's columns are shared."""
-
-    name: int
-    heat: int
-
-    @property
-    def heat_at(self) -> int:
-        """First column of the heat map within the panel."""
-        return SIDES // 2 + _MARKS + self.name + 1
-
-
-class LayersPanel(Canvas, can_focus=True):
+class LayersPanel(Canvas):
     """Rows in execution order; a column stands for the same steps in every row."""
 
     class Opened(Message):
@@ -59,12 +37,10 @@ class LayersPanel(Canvas, can_focus=True):
         #: What is on the screen: rows shown, in order, and the line of each.
         self._shown: list[Row] = []
         self._all: tuple[Row, ...] = ()
-        #: Pictures of rows by what they were drawn from: most rows do not change from one time to the next.
-        self._drawn: dict[object, Text] = {}
+        self._painter = RowPainter(view)
         self._heat: Heat | None = None
-        self._shape = Shape(_SHORTEST_NAME, 1)
+        self._shape = Shape(_SHORTEST_NAME, 1, False)
         self._start = 0
-        self._dense = False
         #: Lines of a row: more than one where few rows have much room.
         self._tall = 1
 
@@ -106,7 +82,7 @@ class LayersPanel(Canvas, can_focus=True):
             blank: list[Text] = [[] for _ in range(room // 2)]
             content = [*blank, [Segment(why.center(inner), look.dim)]]
             return framed(content, width, height, look, title=title)
-        self._shape = self._share(every, inner)
+        self._shape = self._share(every, inner, room)
         at = min(view.cursor(every), len(every) - 1)
         self._shown = self._visible(every, at, room)
         self._heat = heat = view.heat(self._shown, self._shape.heat)
@@ -120,27 +96,22 @@ class LayersPanel(Canvas, can_focus=True):
     # What is shown -----------------------------------------------------------------------------------
 
     def _visible(self, every: Sequence[Row], at: int, room: int) -> list[Row]:
-        full = is_full(*self.app.size)
-        self._dense = len(every) > room and full and not self.view.look.ascii
         self._tall = max(1, min(_TALLEST, room // len(every)))
-        if self._dense:
+        if self._shape.dense:
             room *= 2
-        if len(every) > room and not full and self.view.chosen is None:
+        if len(every) > room and not is_full(*self.app.size) and self.view.chosen is None:
             self._start = 0
             return [every[i] for i in choose(self.view.importance(every), room)]
         self._start = scrolled(len(every), room, at, self._start)
-        if self._dense:
+        if self._shape.dense:
             self._start -= self._start % 2
         return list(every[self._start : self._start + room])
 
-    def _share(self, every: Sequence[Row], inner: int) -> Shape:
+    def _share(self, every: Sequence[Row], inner: int, room: int) -> Shape:
         longest = max(len(row.name) for row in every)
         name = max(_SHORTEST_NAME, min(longest, _LONGEST_NAME, inner // 4))
-        return Shape(name, max(1, inner - _MARKS - name - 1 - sum(_VALUES)))
-
-    def _values(self) -> tuple[Metric, Metric, Metric]:
-        chosen = self.view.metric
-        return (GRADIENT if chosen in (GRADIENT, UPDATE, DEAD) else chosen, UPDATE, DEAD)
+        dense = len(every) > room and is_full(*self.app.size) and not self.view.look.ascii
+        return Shape(name, max(1, inner - MARKS - name - 1 - sum(VALUES)), dense)
 
     # Lines -------------------------------------------------------------------------------------------
 
@@ -161,101 +132,25 @@ class LayersPanel(Canvas, can_focus=True):
 
     def _heads(self, inner: int) -> Text:
         look = self.view.look
-        left = fit([Segment(" " * _MARKS + "layer", look.faint)], inner - sum(_VALUES), look.text)
-        for metric, room in zip(self._values(), _VALUES, strict=True):
+        left = fit([Segment(" " * MARKS + "layer", look.faint)], inner - sum(VALUES), look.text)
+        for metric, room in zip(self._painter.columns(), VALUES, strict=True):
             style = look.dim if metric is self.view.metric else look.faint
             left.append(Segment(metric.label.rjust(room), style))
         return left
 
     def _rows(self, heat: Heat, selected: Row) -> list[Text]:
         sick = self.view.sick()
-        step = 2 if self._dense else 1
+        step = 2 if self._shape.dense else 1
         lines = []
         for i in range(0, len(self._shown), step):
             pair = self._shown[i : i + step]
             row = selected if selected in pair else pair[0]
             worst = max((sick[n] for one in pair for n in one.layers if n in sick), default=None)
-            line = self._line(heat, i, row, row is selected, worst)
+            line = self._painter.line(heat, i, row, row is selected, worst, self._shape)
             lines.append(line)
-            lines += [self._bare(heat, i)] * (self._tall - 1)
+            if self._tall > 1:
+                lines += [self._painter.bare(heat, i, self._shape)] * (self._tall - 1)
         return lines
-
-    def _bare(self, heat: Heat, i: int) -> Text:
-        """The picture of a row once more, for a row of several lines."""
-        picture = heat_row(heat.codes[i], heat.newest, self.view.look, repeat=True)
-        return [Segment(" " * (_MARKS + self._shape.name + 1), self.view.look.text), *picture]
-
-    def _line(self, heat: Heat, i: int, row: Row, selected: bool, worst: Severity | None) -> Text:
-        look = self.view.look
-        cursor = Segment(CURSOR if selected else " ", look.key)
-        mark = Segment(" ", look.text) if worst is None else Segment(SEVERITY[worst], look.severity(worst))
-        name = self._label(row, selected, worst)
-        marks = self._marks(heat, row)
-        picture = self._picture(heat, i, marks)
-        values = self._figures(row, selected, worst)
-        return [cursor, mark, Segment(" ", look.text), *name, Segment(" ", look.text), *picture, *values]
-
-    def _picture(self, heat: Heat, i: int, marks: Marks) -> Text:
-        look = self.view.look
-        lower = heat.codes[i + 1] if self._dense and i + 1 < len(heat.codes) else None
-        below = b"" if lower is None else lower.tobytes()
-        key = (look.name, self._dense, heat.newest, heat.codes[i].tobytes(), below, tuple(marks.items()))
-        picture = self._drawn.get(key)
-        if picture is None:
-            if self._dense:
-                picture = heat_pair(heat.codes[i], lower, heat.newest, look, marks)
-            else:
-                picture = heat_row(heat.codes[i], heat.newest, look, marks)
-            if len(self._drawn) > _REMEMBERED:
-                self._drawn.clear()
-            self._drawn[key] = picture
-        return picture
-
-    def _label(self, row: Row, selected: bool, worst: Severity | None) -> Text:
-        """The block's part of a name is dimmed: the end is what tells neighbours apart."""
-        look, room = self.view.look, self._shape.name
-        style = look.text if worst is None else look.severity(worst)
-        style = look.strong if selected and worst is None else style
-        label = f"{row.name} +{len(row.layers)}" if row.folded and len(row.name) + 4 <= room else row.name
-        if row.folded and label != row.name:
-            text: Text = [ink(row.name, style), ink(label[len(row.name) :], look.faint)]
-        else:
-            block = block_of(label)
-            name = shorten_name(label, room)
-            cut = len(block) + 1 if block is not None and name == label else 0
-            text = [ink(name[:cut], look.faint), ink(name[cut:], style)]
-        text = fit(text, room, look.text)
-        return [Segment(t, look.on_selected(s or look.text)) for t, s, _ in text] if selected else text
-
-    def _figures(self, row: Row, selected: bool, worst: Severity | None) -> Text:
-        look = self.view.look
-        text: Text = []
-        for metric, room in zip(self._values(), _VALUES, strict=True):
-            value = self.view.newest_of(metric, row)
-            style = look.text if metric is self.view.metric else look.dim
-            if value is None:
-                style = look.faint
-            elif not np.isfinite(value):
-                style = look.bad
-            elif worst is not None and metric is DEAD and value > 0.5:
-                style = look.severity(worst)
-            text.append(Segment(shorten(metric.text(value), room - 1).rjust(room), style))
-        return [Segment(t, look.on_selected(s or look.text)) for t, s, _ in text] if selected else text
-
-    def _marks(self, heat: Heat, row: Row) -> Marks:
-        """The moment looked at, and where the alerts that name this row began."""
-        look = self.view.look
-        marks: dict[int, tuple[str, Style]] = {}
-        if self.view.moment is not None:
-            column = heat.span.column(self.view.moment)
-            if column is not None:
-                marks[column] = (RULE, look.strong)
-        for alert in reversed(self.view.session.alerts):
-            layers = {self.view.layer_of(name) for name in alert.where}
-            column = heat.span.column(max(alert.since_step, heat.span.first))
-            if column is not None and layers & set(row.layers):
-                marks[column] = (SEVERITY[alert.severity], look.severity(alert.severity))
-        return marks
 
     def _steps(self, heat: Heat) -> Text:
         look, span, room = self.view.look, heat.span, self._shape.heat
@@ -263,7 +158,7 @@ class LayersPanel(Canvas, can_focus=True):
         if len(first) + len(last) + 1 > room:
             first = ""
         label = first + last.rjust(room - len(first))
-        return [Segment(" " * (_MARKS + 1 + self._shape.name) + label, look.faint)]
+        return [Segment(" " * (self._shape.before) + label, look.faint)]
 
     def _readout(self, heat: Heat, row: Row, room: int) -> Text:
         """What the cell under the cursor says, exactly."""
@@ -295,9 +190,9 @@ class LayersPanel(Canvas, can_focus=True):
     # Mouse -------------------------------------------------------------------------------------------
 
     def _under(self, x: int, y: int) -> tuple[Row | None, int | None]:
-        i = (y - 2) * (2 if self._dense else 1) // self._tall
+        i = (y - 2) * (2 if self._shape.dense else 1) // self._tall
         row = self._shown[i] if y >= 2 and i < len(self._shown) else None
-        column = x - self._shape.heat_at
+        column = x - SIDES // 2 - self._shape.before
         inside = self._heat is not None and 0 <= column <= self._heat.newest
         return row, column if inside else None
 
