@@ -11,9 +11,19 @@ from pathlib import Path
 import pytest
 import torch
 
+from tuimon_kernels import backend
+
 torch.set_num_threads(1)
 
 HERE = Path(__file__).parent
+
+
+# Once in this process, so that none of the children finds them uncompiled.
+@pytest.fixture(scope="session", autouse=True)
+def _compiled() -> None:
+    kernels = backend("cpu")
+    assert kernels is not None
+    kernels.warm()
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import train_randomly
-from observing import PATIENCE_S, received, subscribed
+from observing import PATIENCE_S, complaints, received, subscribed
 
 from tuimon.records.record import Record
 from tuimon.records.sample import Bye, Sample
@@ -21,7 +21,7 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 def left_by(process: subprocess.Popen[str]) -> dict[str, Any]:
     out, err = process.communicate(timeout=PATIENCE_S)
-    assert (process.returncode, err) == (0, "")
+    assert (process.returncode, complaints(err)) == (0, "")
     left: dict[str, Any] = json.loads(out)
     return left
 

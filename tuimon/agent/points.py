@@ -26,13 +26,15 @@ CHANNELS_SECOND: tuple[type[nn.Module], ...] = (
 )  # fmt: skip
 
 # An element is at its limit where the derivative is below 5 % of the activation's steepest one:
-# tanh' = 1 - y^2 and sigmoid' = y (1 - y), whose steepest is 1/4. The hard variants end exactly.
+# tanh' = 1 - y^2, sigmoid' = y (1 - y), whose steepest is 1/4, and softsign' = (1 - |y|)^2. The hard
+# variants end exactly.
 _TANH = math.sqrt(1 - 0.05)
 _SIGMOID = (1 + math.sqrt(1 - 0.05)) / 2
+_SOFTSIGN = 1 - math.sqrt(0.05)
 LIMITS: dict[type[nn.Module], tuple[float, float]] = {
     nn.Tanh: (-_TANH, _TANH),
     nn.Sigmoid: (1 - _SIGMOID, _SIGMOID),
-    nn.Softsign: (-_TANH, _TANH),
+    nn.Softsign: (-_SOFTSIGN, _SOFTSIGN),
     nn.Hardsigmoid: (0.0, 1.0),
     # Of the probabilities of a softmax only one per row can be near 1, and most are near 0 by design.
     nn.Softmax: (-math.inf, _SIGMOID),
