@@ -6,9 +6,9 @@ yields one ratio per pair of neighbours. One thread; judged by the CPU time of t
 threads (`cpu`), with wall time beside it (`wall`). A viewer is another process: its own CPU does not count.
 
 `none` compares plain with plain: no ratio means more than the spread of this one. A median of few long
-blocks may hide a rare cost, so the ratio of the sums (`total`) stands beside it. While an agent watches, some
-functions of torch are wrapped for the whole process, hence for the bare twin too: `bare` compares the bare
-steps of that process with those of the process that was never watched, round by round.
+blocks may hide a rare cost, so the ratio of the sums (`total`) stands beside it. What an agent puts around
+torch's own functions is taken away while the bare twin steps; `bare` shows that nothing else is left: it
+compares the bare steps of that process with those of the process that was never watched, round by round.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Line:
     n: int
     #: Median of a bare step by the same clock, milliseconds.
     bare_ms: float
-    #: Steps between samples in the end, and the cost that the agent itself states.
+    #: Steps between samples in the end, and the last sample's own statement of its cost, over bare steps.
     every: int | None
     told_ratio: float | None
 
@@ -122,6 +122,7 @@ def measure(workload: str, modes: list[str], minutes: float, block_s: float) -> 
         for mode in modes:
             runs[mode] = start(workload, mode, block_s, directory)
             stack.callback(runs[mode].process.kill)
+            runs[mode].answer()
         for run in runs.values():
             run.turn()
         until_s = time.monotonic() + 60.0 * minutes
@@ -141,7 +142,9 @@ def lines(workload: str, mode: str, runs: dict[str, Run], told: dict[str, Any]) 
     rows: list[tuple[str, Summary, float | None]] = list(measured)
     if mode != "none" and "none" in runs:
         rows.append(("bare", summary(against(runs[mode], runs["none"])), None))
-    every, told_ratio = told.get("every"), told.get("overhead_ratio")
+    every, own_s = told.get("every"), told.get("overhead_s")
+    a_bare_s = summary([per_step(block, "wall") for block in blocks if not block.watched]).p20
+    told_ratio = None if every is None or own_s is None else own_s / (every * a_bare_s)
     found = []
     for metric, spread, total in rows:
         clock = "wall" if metric == "wall" else "cpu"

@@ -12,11 +12,12 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.optim import optimizer as optimizers
 
 import tuimon
 from bench.handwritten import HandwrittenHooks
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from bench.workloads import Training
 
+_BACKWARD = torch.autograd.backward
 #: After each block the publisher's thread finishes what that block gave it, at that block's expense.
 _DRAIN_S = 0.05
 #: The budget is promised from here on: by then the agent has timed itself.
@@ -109,12 +111,35 @@ class Cell:
     def _block(self, watched: bool, steps: int) -> Block:
         training = self.watched if watched else self.bare
         gc.collect()
-        cpu_s, wall_s = time.process_time(), time.perf_counter()
-        _steps(training, steps)
-        wall_s = time.perf_counter() - wall_s
+        with nullcontext() if watched else unwatched():
+            cpu_s, wall_s = time.process_time(), time.perf_counter()
+            _steps(training, steps)
+            wall_s = time.perf_counter() - wall_s
         time.sleep(_DRAIN_S)
         self.watched_steps += steps * watched
         return Block(watched, steps, time.process_time() - cpu_s, wall_s)
+
+
+@contextmanager
+def unwatched() -> Iterator[None]:
+    """For the bare twin: what the agent put around torch's own functions, for the whole process, is away.
+
+    Otherwise the bare steps would pay part of the price, and the agent would count their backward passes.
+    """
+    wrapped, torch.autograd.backward = torch.autograd.backward, _BACKWARD
+    everywhere: tuple[dict[int, Any], ...] = (
+        optimizers._global_optimizer_pre_hooks,
+        optimizers._global_optimizer_post_hooks,
+    )
+    kept = [dict(hooks) for hooks in everywhere]
+    for hooks in everywhere:
+        hooks.clear()
+    try:
+        yield
+    finally:
+        torch.autograd.backward = wrapped
+        for hooks, own in zip(everywhere, kept, strict=True):
+            hooks.update(own)
 
 
 def _steps(training: Training, steps: int) -> None:
@@ -151,6 +176,7 @@ def main() -> None:
     torch.set_num_threads(1)
     mode = MODES[name]
     cell = Cell(workload, mode)
+    print(json.dumps("loaded"), flush=True)
     sys.stdin.readline()
     step_s = cell.warm()
     rounds = cell.rounds(max(2, round(mode.longer * float(block_s) / step_s)))

@@ -56,7 +56,7 @@ def told(payload: bytes) -> dict[str, object]:
     sample = decode(payload) if payload else None
     if not isinstance(sample, Sample):
         return {}
-    return {"samples": sample.index, "every": sample.every, "overhead_ratio": sample.overhead_ratio,
+    return {"samples": sample.index, "every": sample.every, "overhead_s": sample.overhead_s,
             "rows": len(sample.tensors), "sample_bytes": len(payload)}  # fmt: skip
 
 

@@ -6,9 +6,10 @@ import math
 
 import pytest
 import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from bench.handwritten import HandwrittenHooks
-from bench.overhead_cell import MODES, Cell
+from bench.overhead_cell import MODES, Cell, unwatched
 from bench.ratios import Block, pair_ratios, quantile, summary, total_ratio
 from bench.workloads import WORKLOADS, seeded
 
@@ -107,6 +108,31 @@ def test_hand_written_hooks_yield_all_five_statistics() -> None:
     hooks.close()
     training.step()
     assert len(hooks.steps) == 1
+
+
+def test_the_bare_twin_steps_as_if_nobody_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    original = torch.autograd.backward
+
+    def backward(*args: object, **kwargs: object) -> None:
+        calls.append("backward")
+        original(*args, **kwargs)
+
+    monkeypatch.setattr(torch.autograd, "backward", backward)
+    handles = [
+        register_optimizer_step_pre_hook(lambda *_: calls.append("before")),
+        register_optimizer_step_post_hook(lambda *_: calls.append("after")),
+    ]
+    training = seeded("mlp")
+    with unwatched():
+        training.step()
+    assert calls == []
+    training.step()
+    for handle in handles:
+        handle.remove()
+    assert calls == ["backward", "before", "after"]
+    training.step()
+    assert calls == ["backward", "before", "after", "backward"]
 
 
 @pytest.mark.parametrize("mode", ["none", "handwritten"])

@@ -12,7 +12,7 @@ from tuimon.records.sample import Bye, Sample
 from tuimon.wire.codec import encode
 
 LOG = encode(Bye("finished"))
-TOLD = {"samples": 7, "every": 3, "overhead_ratio": 0.25, "rows": 0}
+TOLD = {"samples": 7, "every": 3, "overhead_s": 0.25, "rows": 0}
 
 
 def stream(*frames: bytes) -> socket.socket:
@@ -23,7 +23,7 @@ def stream(*frames: bytes) -> socket.socket:
 
 
 def sample(index: int) -> bytes:
-    return encode(Sample(index, 20, 0.0, 1, every=3, overhead_ratio=0.25))
+    return encode(Sample(index, 20, 0.0, 1, every=3, overhead_s=0.25))
 
 
 def test_it_reads_to_the_end_and_tells_of_the_last_sample(capsys: pytest.CaptureFixture[str]) -> None:
