@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuimon.rules.series import Series
-from tuimon.tui.draw.braille import characters, raster, trace
+from tuimon.tui.draw.braille import bridged, characters, raster, trace
 from tuimon.tui.draw.chart import LABELS, Curve, chart, dots_across
 from tuimon.tui.draw.text import cells
 from tuimon.tui.look import dark
@@ -44,6 +44,14 @@ def test_a_trace_is_connected() -> None:
     assert dots.any(axis=0).tolist() == [True, True, True, False, True, True, True, True]
     # From the bottom to the top within two columns: no row is skipped.
     assert dots[:, :2].any(axis=1).all()
+
+
+def test_only_short_holes_are_bridged() -> None:
+    nan = np.nan
+    heights = np.array([nan, 0.0, nan, nan, 0.3, nan, nan, nan, 1.0, nan])
+    shown = bridged(heights, 2)
+    np.testing.assert_allclose(shown, [nan, 0.0, 0.1, 0.2, 0.3, nan, nan, nan, 1.0, nan])
+    assert bridged(heights, 0) is heights
 
 
 @given(VALUES, st.sampled_from([None, False]))

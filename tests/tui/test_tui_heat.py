@@ -13,7 +13,7 @@ from tuimon.tui.look import Look, dark, light, mono
 from tuimon.tui.model.heat import LEVELS, NONFINITE, UNSEEN, HeatMap, Scale
 from tuimon.tui.model.metric import ACTIVATION, DEAD, GRADIENT, METRICS, Metric
 from tuimon.tui.model.rows import blocks, rows
-from tuimon.tui.model.span import whole
+from tuimon.tui.model.span import Span, whole
 
 LOOKS = [dark(), light(), mono(), dark(ascii=True), mono(ascii=True)]
 
@@ -131,6 +131,19 @@ def test_rows_have_their_width_and_levels_their_own_look(look: Look) -> None:
     assert "▲" in "".join(segment.text for segment in heat_row(codes, 6, look, marks))
     shown = {cell(level, level, look, False) for level in (UNSEEN, 0, 5, LEVELS - 1, NONFINITE)}
     assert len(shown) == 5
+
+
+def test_a_look_stands_for_the_steps_up_to_the_next_and_a_lost_stretch_for_nothing() -> None:
+    history = History()
+    history.add_layout(HEALTHY_RUN.layout)
+    for index, step in enumerate((1, 2, 3, 13, 23, 63, 73), start=1):
+        history.add_sample(HEALTHY_RUN.sample(index, step=step))
+    span = Span(1, 2, 40, hold=8)
+    codes = HeatMap().update(history, GRADIENT, rows(history.layer_names, frozenset()), span).codes[0]
+    seen = (codes != UNSEEN).tolist()
+    assert seen == [column <= 19 or 31 <= column <= 36 for column in range(40)]
+    # Held, not made up: what stands between is what was seen before.
+    assert len(set(codes[1:6].tolist())) == 1
 
 
 def test_columns_to_come_stay_blank() -> None:

@@ -27,6 +27,7 @@ def test_number(value: float | None, shown: str) -> None:
 @pytest.mark.parametrize(
     ("ratio", "shown"),
     [(None, "–"), (0.0, "0 %"), (0.0001, "<0.1 %"), (0.006, "0.6 %"), (0.62, "62 %"), (1.0, "100 %"),
+     (0.9999, "99.9 %"),
      (math.nan, "NaN")],
 )  # fmt: skip
 def test_percent(ratio: float | None, shown: str) -> None:

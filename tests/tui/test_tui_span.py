@@ -55,6 +55,15 @@ def test_a_lost_stretch_does_not_widen_the_columns() -> None:
     assert whole(steps, 60).width == 100
 
 
+def test_where_steps_are_left_out_each_look_stands_for_those_up_to_the_next() -> None:
+    steps = np.concatenate([_steps(1, 1, 18), _steps(45, 27, 12)])
+    span = whole(steps, 60)
+    assert span.width == 6
+    # 27 steps are four and a half columns; a stretch of twice as many is a hole.
+    assert span.hold == 8
+    assert whole(_steps(0, 4, 50), 60).hold == 1
+
+
 def test_no_step_no_width() -> None:
     assert whole(np.zeros(0, np.int64), 10) == Span(0, 1, 10)
 

@@ -44,7 +44,8 @@ def trace(dots: Dots, heights: NDArray[np.float64]) -> None:
     rows = dots.shape[0]
     known = np.isfinite(heights)
     levels = np.zeros(len(heights), np.int64)
-    levels[known] = np.clip(np.round((1.0 - heights[known]) * (rows - 1)), 0, rows - 1)
+    # A hair to one side: what lies between two rows shall not flicker between them.
+    levels[known] = np.clip(np.round((1.0 - heights[known]) * (rows - 1) + 1e-6), 0, rows - 1)
     previous: int | None = None
     for column in range(len(heights)):
         if not known[column]:
@@ -64,6 +65,19 @@ def _join(dots: Dots, column: int, before: int, here: int) -> None:
     dots[low : high + 1, column - 1] = True
     low, high = sorted((middle, here))
     dots[low : high + 1, column] = True
+
+
+def bridged(heights: NDArray[np.float64], longest: int) -> NDArray[np.float64]:
+    """The same heights with straight lines over holes of at most `longest` columns between two values."""
+    known = np.flatnonzero(np.isfinite(heights))
+    if not longest or len(known) < 2:
+        return heights
+    columns = np.arange(len(heights))
+    before = np.clip(np.searchsorted(known, columns, side="right") - 1, 0, len(known) - 1)
+    after = np.minimum(before + 1, len(known) - 1)
+    short = (known[after] - known[before] - 1 <= longest) & (columns > known[0]) & (columns < known[-1])
+    lines = np.interp(columns, known, heights[known])
+    return np.where(np.isfinite(heights), heights, np.where(short, lines, np.nan))
 
 
 def band(dots: Dots, low: NDArray[np.float64], high: NDArray[np.float64]) -> None:

@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 
-from tuimon.tui.draw.braille import band, characters, raster, resolution, trace
+from tuimon.tui.draw.braille import band, bridged, characters, raster, resolution, trace
 from tuimon.tui.draw.numbers import number, whole
 from tuimon.tui.draw.text import Text, fit
 from tuimon.tui.glyphs import NONFINITE, RULE
@@ -54,7 +54,7 @@ def chart(
     rows = height - STEPS
     if axis is None or rows < 1:
         return [[] for _ in range(height)]
-    plot = _plot(curves, axis, width - LABELS, rows, look, cursor)
+    plot = _plot(curves, axis, width - LABELS, rows, look, cursor, span.hold)
     labels = _labels(axis, rows)
     lines = [
         [Segment(label.rjust(LABELS - 1) + " ", look.faint), *line]
@@ -64,7 +64,7 @@ def chart(
 
 
 def _plot(
-    curves: Sequence[Curve], axis: Axis, width: int, rows: int, look: Look, cursor: int | None
+    curves: Sequence[Curve], axis: Axis, width: int, rows: int, look: Look, cursor: int | None, hold: int
 ) -> list[Text]:
     cells = [[" "] * width for _ in range(rows)]
     styles = [[look.text] * width for _ in range(rows)]
@@ -88,7 +88,7 @@ def _plot(
         lay(characters(dots, look.ascii), look.spread)
     for curve in reversed(curves):
         dots = raster(width, rows, look.ascii)
-        trace(dots, axis.place(curve.columns.mean))
+        trace(dots, bridged(axis.place(curve.columns.mean), hold))
         lay(characters(dots, look.ascii), curve.style)
     for curve in curves:
         for column in np.flatnonzero(curve.columns.nonfinite).tolist():

@@ -44,6 +44,9 @@ def percent(ratio: float | None) -> str:
         return "<0.1 %"
     if 0 < ratio < 0.0995:
         return f"{100 * ratio:.1f} %"
+    if 0.99 < ratio < 1:
+        # Rounded down: all but one is not all.
+        return f"{math.floor(1000 * ratio) / 10:.1f} %"
     return f"{100 * ratio:.0f} %"
 
 

@@ -73,7 +73,7 @@ def scale(bins: Bins, look: Look) -> Text:
     """The values at the ends, and next to the zeros: "-4     -2e-9 0 2e-9     4"."""
     outer, inner = power(bins.last + 1), f" {power(bins.first)}"
     side = bins.side
-    if len(outer) + len(inner) + 2 > side:
+    if len(outer) + len(inner) + 3 > side:
         inner = ""
     if len(outer) + 1 > side:
         outer = ""

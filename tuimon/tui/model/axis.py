@@ -16,6 +16,8 @@ _FULL_ENOUGH = 0.45
 _WIDE = 12.0
 #: A linear range is at least this share of its values: what is nearly constant shall look it.
 _LEAST = 0.01
+#: The same for what is altogether constant.
+_CONSTANT = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,8 @@ def _serves(axis: Axis, low: float, high: float) -> bool:
 
 
 def _round(low: float, high: float, log: bool) -> Axis:
-    least = 0.2 if log else max(abs(low), abs(high)) * _LEAST or 1.0
+    constant = high - low <= 1e-9 * abs(high)
+    least = 0.2 if log else max(abs(low), abs(high)) * (_CONSTANT if constant else _LEAST) or 1.0
     if high - low < least:
         middle = (low + high) / 2
         low, high = middle - least / 2, middle + least / 2

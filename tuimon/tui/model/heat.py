@@ -71,6 +71,8 @@ class HeatMap:
         #: float64[layers, columns]: sums of logarithms (or of shares), and how many were added.
         self._mean: Floats = np.zeros((0, 0))
         self._bad: Flags = np.zeros((0, 0), np.bool_)
+        #: bool[columns]: some sample fell into it.
+        self._sampled: Flags = np.zeros(0, np.bool_)
         self._from = 0
         self._codes: Codes = np.zeros((0, 0), np.int8)
         self._codes_key: object = None
@@ -78,7 +80,11 @@ class HeatMap:
     def update(self, history: History, metric: Metric, rows: Sequence[Row], span: Span) -> Heat:
         """The picture of these rows as the history stands now."""
         self._gather(history, metric, span)
+        source = _sources(self._sampled, span.hold)
         mean, bad = _fold(self._mean, self._bad, rows)
+        # A column without a sample is that of the sample before, or the blank one behind the last.
+        mean = np.column_stack([mean, np.full(len(mean), np.nan)])[:, source]
+        bad = np.column_stack([bad, np.zeros(len(bad), np.bool_)])[:, source]
         scale = self._scale(metric, mean)
         key = (self._key, scale, tuple(row.layers for row in rows))
         before = self._codes if key == self._codes_key else None
@@ -96,6 +102,7 @@ class HeatMap:
             self._key, self._history = key, history
             self._mean = np.full((len(names), span.columns), np.nan)
             self._bad = np.zeros((len(names), span.columns), np.bool_)
+            self._sampled = np.zeros(span.columns, np.bool_)
             self._from = 0
             last = None
         else:
@@ -112,6 +119,7 @@ class HeatMap:
         where = where[keep]
         begins = np.flatnonzero(np.diff(where, prepend=where[0] - 1))
         at = where[begins]
+        self._sampled[at] = True
         # Some layers at a time: a long past of many layers must not be in memory several times over.
         for start in range(0, len(names), _AT_ONCE):
             part = slice(start, start + _AT_ONCE)
@@ -155,6 +163,19 @@ def _columns(
     # Exact zeros have no logarithm: below everything, unless something beside them has one.
     mean[np.logical_or.reduceat(finite, begins, axis=1) & (count == 0)] = -np.inf
     return mean, np.logical_or.reduceat(measured & ~np.isfinite(values), begins, axis=1)
+
+
+def _sources(sampled: Flags, hold: int) -> NDArray[np.int64]:
+    """Whose values each column shows: int64[columns], `columns` for nobody's."""
+    columns = len(sampled)
+    own = np.flatnonzero(sampled)
+    if not len(own):
+        return np.full(columns, columns)
+    before = np.searchsorted(own, np.arange(columns), side="right") - 1
+    source = own[np.maximum(before, 0)]
+    distance = np.arange(columns) - source
+    held = (before >= 0) & (distance <= hold) & (np.arange(columns) <= own[-1])
+    return np.where(held, source, columns)
 
 
 def _fold(mean: Floats, bad: Flags, rows: Sequence[Row]) -> tuple[Floats, Flags]:

@@ -31,7 +31,7 @@ def plots(history: History) -> list[Plot]:
     return [
         _loss(names, losses),
         Plot("learning rate", *_rates(names), log=False),
-        _norm(names),
+        _norm(names, history),
         Plot("step time", ("step_s",)),
         *(Plot(name, (name,)) for name in logged if name not in losses[:1]),
     ]
@@ -53,13 +53,22 @@ def _rates(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return ("lr/0", "lr/1"), ("group 0", "group 1")
 
 
-def _norm(names: tuple[str, ...]) -> Plot:
-    if "grad_norm_preclip" in names:
+def _norm(names: tuple[str, ...], history: History) -> Plot:
+    if "grad_norm_preclip" in names and _clips(history):
         names = ("after clipping", "before")
         return Plot("gradient norm", ("grad_norm", "grad_norm_preclip"), names, log=True)
     return Plot("gradient norm", ("grad_norm",), log=True)
 
 
+def _clips(history: History) -> bool:
+    """Whether clipping ever changed anything: else the two curves are one."""
+    before, after = history.scalar("grad_norm_preclip"), history.scalar("grad_norm")
+    both = before.measured & after.measured if len(before) == len(after) else before.measured[:0]
+    return bool((before.values[: len(both)][both] > (1 + _CLIPPED) * after.values[: len(both)][both]).any())
+
+
+#: Share by which clipping shortens a gradient at least, to be seen.
+_CLIPPED = 1e-3
 _SAMPLED = frozenset((
     "loss", "lr", "grad_norm", "grad_norm_preclip", "step_s", "data_s", "forward_s", "backward_s",
     "optimizer_s", "overhead_ratio", "overhead_s", "every", "microbatches", "dead_window", "rss_bytes",

@@ -19,6 +19,10 @@ Integers = NDArray[np.int64]
 _MANTISSAS: Final = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
 #: A picture of the recent past moves on by this share when it is full.
 _QUARTERS: Final = 4
+#: Samples by which a change of the interval is noticed.
+_LATELY: Final = 8
+#: Samples among which the shortest interval is looked for: the agent looks closest in the beginning.
+_EARLY: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,9 @@ class Span:
     first: int
     width: int
     columns: int
+    #: Columns without a sample of their own that belong to the sample before: while only every n-th step is
+    #: looked at, each look stands for the steps up to the next. Longer stretches are holes.
+    hold: int = 0
 
     @property
     def last(self) -> int:
@@ -46,12 +53,14 @@ class Span:
 
 
 def whole(steps: Integers, columns: int) -> Span:
-    """The span of all steps, int64[t] ascending, at the finest width at which sampling leaves no holes."""
+    """The span of all steps, int64[t] ascending, as wide as it can be."""
     if not len(steps):
         return Span(0, 1, max(1, columns))
     first, last = int(steps[0]), int(steps[-1])
-    need = math.ceil((last - first + 1) / max(1, columns))
-    return Span(first, _round_up(max(need, _spacing(steps))), max(1, columns))
+    # A column a sample at most: the first steps of a run do not fill the whole picture.
+    finest = int(np.diff(steps[:_EARLY]).min()) if len(steps) > 1 else 1
+    width = _round_up(max(math.ceil((last - first + 1) / max(1, columns)), finest))
+    return Span(first, width, max(1, columns), _hold(steps, width))
 
 
 def recent(steps: Integers, columns: int) -> Span:
@@ -61,16 +70,24 @@ def recent(steps: Integers, columns: int) -> Span:
     columns = max(_QUARTERS, columns)
     width = _round_up(_spacing(steps[-columns:]))
     first, last = int(steps[0]), int(steps[-1])
+    hold = _hold(steps[-columns:], width)
     if last - first < width * columns:
-        return Span(first, width, columns)
+        return Span(first, width, columns, hold)
     quarter = width * (columns // _QUARTERS)
     start = (last // quarter - (_QUARTERS - 1)) * quarter
-    return Span(start, width, columns)
+    return Span(start, width, columns, hold)
 
 
 def _spacing(steps: Integers) -> int:
     """Steps between samples, by the ninth decile: single gaps, where frames were lost, do not count."""
     return int(np.quantile(np.diff(steps), 0.9, method="lower")) if len(steps) > 1 else 1
+
+
+def _hold(steps: Integers, width: int) -> int:
+    """Columns up to twice the usual interval, in powers of two so that it stays the same."""
+    usual = max(_spacing(steps), _spacing(steps[-_LATELY:]))
+    between = math.ceil(2 * usual / width) - 1
+    return 1 << (between - 1).bit_length() if between > 1 else max(0, between)
 
 
 def _round_up(width: int) -> int:

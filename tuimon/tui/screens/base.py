@@ -40,7 +40,7 @@ class MonitorScreen(Screen[None]):
 
     def paint(self, at_once: bool = True) -> None:
         """Draw anew what changed."""
-        # A screen that was only just opened has no widgets yet; they paint themselves when they get their size.
+        # A screen that was only just opened has no widgets yet; they paint once they have a size.
         for banner in self.query(Banner):
             banner.display = needed(self.view) and not self.has_class("small")
         for canvas in self.query(Canvas):

@@ -19,7 +19,7 @@ from tuimon.tui.model.rows import Row, choose, scrolled
 from tuimon.tui.size import is_full
 from tuimon.tui.view import View
 from tuimon.tui.widgets.canvas import Canvas
-from tuimon.tui.widgets.row_painter import MARKS, VALUES, RowPainter, Shape
+from tuimon.tui.widgets.row_painter import MARKS, VALUES, RowPainter, Shape, title_of
 
 _LONGEST_NAME, _SHORTEST_NAME = 30, 10
 #: Lines that a row takes at most.
@@ -108,7 +108,7 @@ class LayersPanel(Canvas):
         return list(every[self._start : self._start + room])
 
     def _share(self, every: Sequence[Row], inner: int, room: int) -> Shape:
-        longest = max(len(row.name) for row in every)
+        longest = max(len(title_of(row)) for row in every)
         name = max(_SHORTEST_NAME, min(longest, _LONGEST_NAME, inner // 4))
         dense = len(every) > room and is_full(*self.app.size) and not self.view.look.ascii
         return Shape(name, max(1, inner - MARKS - name - 1 - sum(VALUES)), dense)

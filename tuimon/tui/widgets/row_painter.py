@@ -14,7 +14,7 @@ from tuimon.tui.draw.text import Text, fit, ink, shorten, shorten_name
 from tuimon.tui.glyphs import CURSOR, RULE, SEVERITY
 from tuimon.tui.model.heat import Heat
 from tuimon.tui.model.metric import DEAD, GRADIENT, UPDATE, Metric
-from tuimon.tui.model.rows import Row, block_of
+from tuimon.tui.model.rows import Row
 from tuimon.tui.view import View
 
 #: Widths of the columns of newest values, the blank before each included.
@@ -37,6 +37,11 @@ class Shape:
     def before(self) -> int:
         """Columns before the heat."""
         return MARKS + self.name + 1
+
+
+def title_of(row: Row) -> str:
+    """What to call a row: "blocks.7 +7" for seven layers."""
+    return f"{row.name} +{len(row.layers)}" if row.folded else row.name
 
 
 class RowPainter:
@@ -92,13 +97,13 @@ class RowPainter:
         look = self.view.look
         style = look.text if worst is None else look.severity(worst)
         style = look.strong if selected and worst is None else style
-        label = f"{row.name} +{len(row.layers)}" if row.folded and len(row.name) + 4 <= room else row.name
-        if row.folded and label != row.name:
-            text: Text = [ink(row.name, style), ink(label[len(row.name) :], look.faint)]
+        title = title_of(row)
+        if row.folded and len(title) <= room:
+            text: Text = [ink(row.name, style), ink(title[len(row.name) :], look.faint)]
         else:
-            block = block_of(label)
-            name = shorten_name(label, room)
-            cut = len(block) + 1 if block is not None and name == label else 0
+            name = shorten_name(row.name, room)
+            whole = row.block is not None and not row.folded and name == row.name
+            cut = len(row.block or "") + 1 if whole else 0
             text = [ink(name[:cut], look.faint), ink(name[cut:], style)]
         text = fit(text, room, look.text)
         return [Segment(t, look.on_selected(s or look.text)) for t, s, _ in text] if selected else text
