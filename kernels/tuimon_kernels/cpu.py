@@ -48,6 +48,7 @@ class SketchTable:
         self._tables = np.zeros(SCRATCH, dtype=np.uint32)
         self._buffer = np.empty(BUFFER, dtype=np.float32)
         self._marks = np.empty(max(channels, default=0), dtype=np.uint8)
+        self._paired: tuple[tuple[tuple[int, int], ...], npt.NDArray[np.int64]] | None = None
         self._buffer_address = self._buffer.ctypes.data
         self.clear()
 
@@ -83,16 +84,23 @@ class SketchTable:
     def silent(self, since: int, pairs: Sequence[tuple[int, int]] = ()) -> npt.NDArray[np.int64]:
         """Count, per slot, the channels last active before observation `since` (and in its pair)."""
         first, channels = self._plan[:, 6], self._plan[:, 1]
-        marks = self._last < since
-        silent = np.add.reduceat(np.append(marks, False).astype(np.int64), first) if len(first) else first.copy()
-        silent = np.where(channels > 0, silent, 0).astype(np.int64)
-        for a, b in pairs:
-            if channels[a] != channels[b]:
-                raise ValueError(f"slots {a} and {b} have {channels[a]} and {channels[b]} channels")
-            if silent[a]:
-                mine = marks[first[a] : first[a] + channels[a]]
-                silent[a] = np.count_nonzero(mine & marks[first[b] : first[b] + channels[b]])
-        return silent
+        marks = np.append(self._last < since, False)
+        if pairs:
+            marks &= marks[self._partners(tuple(pairs))]
+        silent = np.add.reduceat(marks.astype(np.int64), first) if len(first) else first.copy()
+        return np.where(channels > 0, silent, 0).astype(np.int64)
+
+    def _partners(self, pairs: tuple[tuple[int, int], ...]) -> npt.NDArray[np.int64]:
+        """Return the channel that each channel is paired with, itself where there is none."""
+        if self._paired is None or self._paired[0] != pairs:
+            first, channels = self._plan[:, 6].tolist(), self._plan[:, 1].tolist()
+            partners = np.arange(len(self._last) + 1)
+            for a, b in pairs:
+                if channels[a] != channels[b]:
+                    raise ValueError(f"slots {a} and {b} have {channels[a]} and {channels[b]} channels")
+                partners[first[a] : first[a] + channels[a]] = np.arange(first[b], first[b] + channels[b])
+            self._paired = pairs, partners
+        return self._paired[1]
 
     def export(self, slots: Rows | None = None) -> Packed:
         """Copy the sketches of these slots (all: None), in this order."""

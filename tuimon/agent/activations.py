@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from tuimon.agent.guard import Guard
 
-#: Bytes that wait at most: they stay in the second-level cache (512 KB on the EPYC that the benches ran on)
+#: Bytes that wait at most: they stay in the second-level cache (1 MB on the EPYC that the benches ran on)
 #: and are what watching adds to the training's peak memory.
-WAITING_BYTES = 192 << 10
+WAITING_BYTES = 384 << 10
 
 _in_backward: Callable[[], int] = getattr(torch._C, "_current_graph_task_id", lambda: -1)
 
@@ -43,7 +43,6 @@ class ActivationProbe:
         self._waiting: list[Point | None] = []
         self._waiting_bytes = 0
         self._called = 0
-        self._gradient_hooks: dict[int, Callable[[Any], None]] = {}
         #: Whether a training step is known to run with the roots in eval mode.
         self.eval_is_training = False
         #: The root that is running, set by the agent; its mode tells training from evaluation.
@@ -60,7 +59,7 @@ class ActivationProbe:
         self._armed = False
         for handle in self._handles:
             handle.remove()
-        self._handles, self._gradient_hooks = [], {}
+        self._handles = []
         self._forget()
 
     def restart(self, points: list[Point]) -> None:
@@ -74,43 +73,41 @@ class ActivationProbe:
         self._waiting_bytes = 0
 
     def _hook(self, point: Point) -> Callable[[torch.nn.Module, Any, Any], None]:
+        """The forward hook of one point; all of it stands in this closure, since it runs for every call."""
+        meter, node_hook, enabled = self._meter, self._gradient_hook(point), torch.is_grad_enabled
+
         def forward_hook(module: torch.nn.Module, args: Any, output: Any) -> None:
-            if not self._armed or not torch.is_grad_enabled():
+            if not self._armed or not enabled():
                 return
             start_s = clock()
             try:
-                self._see(point, output)
+                out = output if type(output) is torch.Tensor else first_tensor(output)
+                if out is not None and self._wanted(point):
+                    point.calls += 1
+                    if out.dtype is not point.dtype or out.shape != point.shape:
+                        self._meet(point, out)
+                    if point.slot >= 0:
+                        if (node := out.grad_fn) is not None:
+                            node.register_prehook(node_hook)
+                        self._read(point.slot, out, point)
             except Exception as error:
                 self._guard.take(error)
-            self._meter.own_s += clock() - start_s
-            self._meter.calls += 2
+            meter.calls += 2
+            meter.own_s += clock() - start_s
 
-        self._gradient_hooks[id(point)] = self._gradient_hook(point)
         return forward_hook
 
-    def _see(self, point: Point, output: Any) -> None:
-        out = output if type(output) is torch.Tensor else first_tensor(output)
-        if out is None or self._evaluating():
-            return
-        # Checkpointing runs a forward a second time, inside of backward: not a second output.
-        if point.calls and _in_backward() != -1:
-            return
+    def _wanted(self, point: Point) -> bool:
+        root = self.root
+        if root is not None and not root.training and not self.eval_is_training:
+            return False
+        if point.calls:
+            # Checkpointing runs a forward a second time, inside of backward: not a second output.
+            return _in_backward() == -1
         if point.order is None:
             point.order = self._called
             self._called += 1
-        point.calls += 1
-        if out.shape != point.shape or out.dtype is not point.dtype:
-            self._meet(point, out)
-        if point.slot < 0:
-            return
-        node = out.grad_fn
-        if node is not None and point.gradient_slot >= 0:
-            node.register_prehook(self._gradient_hooks[id(point)])
-        self._read(point.slot, out, point)
-
-    def _evaluating(self) -> bool:
-        root = self.root
-        return root is not None and not root.training and not self.eval_is_training
+        return True
 
     def _meet(self, point: Point, out: torch.Tensor) -> None:
         """Take note of an output of a shape or type not seen before, and make rows that fit it."""
@@ -133,6 +130,8 @@ class ActivationProbe:
             self._table.pair(point.slot, point.gradient_slot)
 
     def _gradient_hook(self, point: Point) -> Callable[[Any], None]:
+        meter = self._meter
+
         def node_hook(gradients: Any) -> None:
             if not self._armed:
                 return
@@ -144,7 +143,7 @@ class ActivationProbe:
                         break
             except Exception as error:
                 self._guard.take(error)
-            self._meter.own_s += clock() - start_s
+            meter.own_s += clock() - start_s
 
         return node_hook
 

@@ -14,17 +14,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from tuimon.agent.activations import ActivationProbe
-from tuimon.agent.collector import Collector
 from tuimon.agent.guard import Guard
-from tuimon.agent.inputs import InputProbe
 from tuimon.agent.inventory import Inventory
 from tuimon.agent.losses import LossProbe
 from tuimon.agent.memory import cuda_bytes, rss_bytes
 from tuimon.agent.meter import Meter, clock
 from tuimon.agent.optimizers import Optimizers
-from tuimon.agent.parameters import ParameterProbe
-from tuimon.agent.rows import RowTable
+from tuimon.agent.probes import Probes, Reading
 from tuimon.agent.schedule import Schedule
 from tuimon.agent.timing import StepTimer
 from tuimon.records.sample import Log, Sample
@@ -54,7 +50,9 @@ class Agent:
         self.inventory = Inventory(self._stale)
         self.optimizers = Optimizers(self.inventory)
         self._timer = StepTimer(self.meter)
-        self.losses = LossProbe(self.guard, self._before_backward, self._after_backward, self._restart, self._skip)
+        self.losses = LossProbe(
+            self.guard, self._before_backward, self._after_backward, self._restart, self._skip
+        )
         self._handles: list[RemovableHandle] = []
         self._window_handles: list[RemovableHandle] = []
         self.commands: list[Command] = []
@@ -69,17 +67,7 @@ class Agent:
         self._since_last = 0
         self._losses: dict[str, float | None] = {}
         self._first_backward = self._in_step = 0
-        self._make_tables()
-
-    def _make_tables(self) -> None:
-        self.rows = RowTable(self._backend)
-        self._collector = Collector(self.inventory, self.rows)
-        if hasattr(self, "activations"):
-            self.activations.disarm()
-        self.activations = ActivationProbe(self.rows, self.meter, self.guard)
-        self._inputs = InputProbe(self.rows)
-        self._parameters = ParameterProbe(self.inventory, self.rows, self._backend)
-        self._parameters.settle()
+        self._probes = Probes(self.inventory, backend, self.meter, self.guard, 0)
 
     # -- from outside ---------------------------------------------------------------------------------
 
@@ -125,19 +113,16 @@ class Agent:
         if not self._armed:
             self._armed = True
             for _, root in self.inventory.roots():
-                self._window_handles.append(root.register_forward_pre_hook(self._root_begins, with_kwargs=True))
-                self._window_handles.append(root.register_forward_hook(self._root_ends))
+                begins = root.register_forward_pre_hook(self._root_begins, with_kwargs=True)
+                self._window_handles += [begins, root.register_forward_hook(self._root_ends)]
             self._window_handles.append(register_optimizer_step_pre_hook(self._before_step))
             self.losses.arm()
-        self.activations.arm(self.inventory.points)
         self._window_own_s = self.meter.total_s
+        self._probes.begin()
         self._begin()
 
     def _begin(self) -> None:
         self._running, self._losses, self._first_backward = None, {}, 0
-        self.rows.begin()
-        self.activations.restart(self.inventory.points)
-        self._parameters.begin()
         self.losses.begin()
         self._timer.reset()
 
@@ -146,10 +131,9 @@ class Agent:
         if changed or self._outdated:
             if self._armed:
                 self._disarm()
-            for point in self.inventory.points:
-                point.unsettle()
             self.optimizers.forget_positions()
-            self._make_tables()
+            earlier = self._probes.layouts
+            self._probes = Probes(self.inventory, self._backend, self.meter, self.guard, earlier)
         self._outdated, self._stock_s = False, now_s
 
     def _disarm(self) -> None:
@@ -159,25 +143,20 @@ class Agent:
             handle.remove()
         self._window_handles = []
         self.losses.disarm()
-        self.activations.disarm()
-        self._parameters.forget()
+        self._probes.disarm()
 
     def _restart(self) -> None:
         """An exception ended the step: what was gathered belongs to no step. Begin again."""
-        self.rows.restart()
-        self._running, self._first_backward = None, 0
-        self.activations.restart(self.inventory.points)
-        self._parameters.begin()
-        self.losses.begin()
-        self._timer.reset()
+        self._probes.restart()
+        self._begin()
 
     # -- inside a window ------------------------------------------------------------------------------
 
     def _root_begins(self, root: torch.nn.Module, args: Any, kwargs: Any) -> None:
         start_s = clock()
         try:
-            self.activations.root = root
-            evaluates = not root.training and not self.activations.eval_is_training
+            self._probes.activations.root = root
+            evaluates = not root.training and not self._probes.activations.eval_is_training
             if not self._armed or evaluates or not torch.is_grad_enabled():
                 return
             if self._running is root:
@@ -186,7 +165,8 @@ class Agent:
                 return
             self._running = root
             self._timer.end("data")
-            self._inputs.read(args, kwargs)
+            self._probes.inputs.read(args, kwargs)
+            start_s = self.meter.settle(start_s)
             self._timer.begin("forward")
         except Exception as error:
             self.guard.take(error)
@@ -200,18 +180,18 @@ class Agent:
             self._timer.end("forward")
 
     def _before_backward(self) -> None:
-        root = self.activations.root
+        root = self._probes.activations.root
         if root is not None and self._running is None and not root.training:
-            self.activations.eval_is_training = True
+            self._probes.activations.eval_is_training = True
         self._timer.end("forward")
         self._running = None
-        self._timed(self.activations.flush)
+        self._timed(self._probes.activations.flush)
         self._timer.begin("backward")
 
     def _after_backward(self) -> None:
         self._timer.end("backward")
-        self._timed(self.activations.flush)
-        self._timed(self._parameters.after_backward)
+        self._timed(self._probes.activations.flush)
+        self._timed(self._probes.parameters.after_backward)
 
     def _timed(self, act: Callable[[], None]) -> None:
         start_s = clock()
@@ -222,12 +202,9 @@ class Agent:
         self._hook_s = clock()
         try:
             if self._armed and (positions := self.optimizers.positions(optimizer)):
-                if self.optimizers.begins_round(optimizer):
-                    self._end_round()
-                    if not self._armed:
-                        return
                 self._in_step = self.losses.microbatches
-                self._parameters.before_step(positions)
+                if not self.optimizers.has_stepped(optimizer):
+                    self._probes.parameters.before_step(positions)
                 self._hook_s = self.meter.settle(self._hook_s)
                 self._timer.begin("optimizer")
         except Exception as error:
@@ -244,8 +221,6 @@ class Agent:
                 return
             if self._armed:
                 self._observe_step(optimizer, positions)
-            elif self.optimizers.begins_round(optimizer):
-                self._end_round()
             if self.optimizers.stepped(optimizer):
                 self._end_round()
         except Exception as error:
@@ -256,13 +231,15 @@ class Agent:
     def _observe_step(self, optimizer: torch.optim.Optimizer, positions: list[int]) -> None:
         self._timer.end("optimizer")
         closure = self.losses.microbatches > self._in_step
-        self.activations.flush()
-        self._parameters.after_step(positions, compare=closure)
+        self._probes.activations.flush()
+        first, self._first_backward = self._first_backward, self.losses.microbatches
+        if self.optimizers.has_stepped(optimizer):
+            return  # a critic with several turns in a round: its first one is shown
+        self._probes.parameters.after_step(positions, compare=closure)
         # A closure is evaluated as often as the optimizer likes (LBFGS): its first loss is that of the step.
         upto = self._in_step + 1 if closure else None
-        name = f"{type(optimizer).__name__}.{len(self._losses)}"
-        self._losses[name] = self.losses.loss(self._first_backward, upto)
-        self._first_backward = self.losses.microbatches
+        name = f"{type(optimizer).__name__}.{self.optimizers.known.index(optimizer)}"
+        self._losses[name] = self.losses.loss(first, upto)
 
     def _skip(self) -> None:
         """A gradient scaler finished its step. Without an optimizer's step since backward it was skipped."""
@@ -297,14 +274,12 @@ class Agent:
 
     def _finish(self, skipped: bool = False) -> None:
         """Publish the sample, and choose when to look again."""
-        self.activations.flush()
-        touched, parts = self.rows.read_out()
-        layout = self._collector.describe()
-        if layout is not None:
-            self._publish(layout)
+        reading = self._probes.read(self.losses.loss_scale)
+        if reading.layout is not None:
+            self._publish(reading.layout)
         now_s = clock()
         step_s = self._bare_step_s(now_s)
-        self._publish(self._sample(touched, parts, skipped, now_s))
+        self._publish(self._sample(reading, skipped, now_s))
         self._hook_s = self.meter.settle(self._hook_s)
         cost_s = self.meter.total_s - self._window_own_s
         self._until = self.schedule.observed(cost_s, step_s)
@@ -321,34 +296,31 @@ class Agent:
         own_s = self.meter.total_s - self._last_own_s
         return max(now_s - self._last_s - own_s, 0.0) / self._since_last
 
-    def _sample(self, touched: list[int], parts: list[Any], skipped: bool, now_s: float) -> Sample:
+    def _sample(self, reading: Reading, skipped: bool, now_s: float) -> Sample:
         self._samples += 1
-        updates = {slot: ratio for i, ratio in self._parameters.update_ratios.items()
-                   if (slot := self._parameters.weight_slots[i]) is not None}  # fmt: skip
-        table = self._collector.table(touched, parts, updates)
-        norm, scale = self._collector.gradient_norm(table), self.losses.loss_scale
+        scale = self.losses.loss_scale
         losses = {name: loss for name, loss in self._losses.items() if loss is not None}
         between = self._since_last or 1
         return Sample(
             index=self._samples,
             step=self.optimizers.step,
             time_s=time.time(),
-            layout=self._collector.layout.id if self._collector.layout else 0,
+            layout=reading.layout_id,
             loss=next(iter(self._losses.values()), None),
             losses=losses if len(self._losses) > 1 else {},
             lr=self.optimizers.learning_rates(),
-            grad_norm=norm,
-            grad_norm_preclip=self._parameters.preclip_norm(norm, scale),
+            grad_norm=reading.grad_norm,
+            grad_norm_preclip=reading.grad_norm_preclip,
             microbatches=self.losses.microbatches,
             step_s=None if self._last_s is None else (now_s - self._last_s) / between,
             times=self._timer.times(),
             overhead_ratio=self.meter.ratio(),
             overhead_s=self.meter.total_s - self._window_own_s,
             every=self.schedule.every,
-            dead_window=self.rows.dead_window,
+            dead_window=reading.dead_window,
             rss_bytes=rss_bytes(),
             cuda_bytes=cuda_bytes(),
             loss_scale=scale,
             skipped=skipped if scale is not None else None,
-            tensors=table,
+            tensors=reading.tensors,
         )

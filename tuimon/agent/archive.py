@@ -72,8 +72,10 @@ class _Series:
         n = len(self.entries)
         return self.entries[: n // 2 if n > 3 else n - 1]
 
-    def thin(self) -> list[Entry]:
-        """Take out half of the older half or more; what was taken out, empty when only two are left.
+    def thin(self) -> tuple[list[Entry], list[Entry]]:
+        """Take out half of the older half or more; what is left of it, and what was taken out.
+
+        Nothing is taken out when only two are left.
 
         Halving whatever is old would leave nothing of it after a few rounds. So the stride of the
         whole older half doubles: it covers the time since the first record, which stays, evenly.
@@ -86,7 +88,7 @@ class _Series:
         kept = [entry for entry in older if not entry.ordinal % self.stride]
         self.entries[: len(older)] = kept
         self.bytes -= sum(len(entry.frame) for entry in gone)
-        return gone
+        return kept, gone
 
 
 class Archive:
@@ -189,27 +191,29 @@ class Archive:
 
     def _keep_few(self, series: _Series, entry: Entry, most: int, limit_bytes: int) -> None:
         series.append(entry)
-        while (series.bytes > limit_bytes or len(series.entries) > most) and (gone := series.thin()):
-            self._remove(gone)
+        if series.bytes > limit_bytes or len(series.entries) > most:
+            self._remove(series.thin()[1])
 
     def _keep_within_limit(self) -> None:
         samples = self._samples
-        while self._bytes > self._limit_bytes and (gone := samples.thin()):
+        while self._bytes > self._limit_bytes:
+            kept, gone = samples.thin()
             self._remove(gone)
-            self._choose()  # those that survived
-        # While nothing had to go, histograms go first; later only where a sample stays for long,
-        # for most that grow old are dropped soon.
+            self._choose(kept)
+            if not gone:
+                break
+        # As long as no sample had to go, histograms go first; later, of those only that survived a
+        # thinning, for most samples that grow old are dropped soon.
         if (
             samples.stride == 1
             and self._bytes > self._limit_bytes // 8 * 7
             and len(samples.entries) > self._chosen_at * 9 // 8
         ):
-            self._choose()
+            self._choose(samples.older_half())
         for _ in range(min(STRIPPED_AT_ONCE, len(self._to_strip))):
             self._strip(self._to_strip.popleft())
 
-    def _choose(self) -> None:
-        older = self._samples.older_half()
+    def _choose(self, older: list[Entry]) -> None:
         self._to_strip = deque(entry for entry in older if entry.histogram_bytes)
         self._chosen_at = len(self._samples.entries)
 

@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tuimon.agent.inventory import Inventory
-from tuimon.agent.parameters import norm_of
 from tuimon.agent.points import Point, activity_of
 from tuimon.agent.rows import RowTable
 from tuimon.records.layout import LayerInfo, Layout, TensorKind
 from tuimon.records.tensors import DEAD_RATIO, SATURATED_RATIO, UPDATE_RATIO, TensorTable, empty_table
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from tuimon_kernels import Packed
+
+    Floats = npt.NDArray[np.float64]
+    Ints = npt.NDArray[np.int64]
 
 
 class Collector:
     """Reads the rows out at the end of a step."""
 
-    def __init__(self, inventory: Inventory, rows: RowTable) -> None:
+    def __init__(self, inventory: Inventory, rows: RowTable, layouts: int = 0) -> None:
         self._inventory, self._rows = inventory, rows
         self._described: tuple[int, tuple[int | None, ...]] | None = None
-        self.layout: Layout | None = None
-        self._layouts = 0
-        self._saturation = np.zeros(0)
+        #: Layouts described so far: the id of the last one.
+        self.layouts = layouts
+        #: By slot: factor of the count at the limits (NaN without limits), and whether it is a gradient.
+        self._saturation: Floats = np.zeros(0)
+        self._gradients = np.zeros(0, dtype=bool)
 
     def describe(self) -> Layout | None:
         """The layout, if rows or the order of execution changed since the last one; else None."""
@@ -37,15 +43,16 @@ class Collector:
         if state == self._described:
             return None
         self._described = state
-        self._layouts += 1
+        self.layouts += 1
         ordered = sorted(points, key=_execution_key(points))
         position = {point.index: i for i, point in enumerate(ordered)}
         tensors = tuple(
             info if info.layer is None else info.at_layer(position[info.layer]) for info in self._rows.infos
         )
-        self.layout = Layout(self._layouts, tuple(layer_info(point) for point in ordered), tensors)
+        layout = Layout(self.layouts, tuple(layer_info(point) for point in ordered), tensors)
         self._saturation = np.array([self._saturation_factor(row) for row in range(len(tensors))])
-        return self.layout
+        self._gradients = np.array([info.kind is TensorKind.GRADIENT for info in tensors])
+        return layout
 
     def _saturation_factor(self, row: int) -> float:
         """What a row's count at its limits is multiplied with, over its elements; NaN without limits."""
@@ -56,26 +63,24 @@ class Collector:
         softmax = slot.limits[0] == -math.inf and slot.limits[1] < 1.0
         return float(info.shape[-1]) if softmax and info.shape else 1.0
 
-    def table(self, touched: list[int], parts: list[Packed], updates: Mapping[int, float]) -> TensorTable:
-        """The sample's rows; `updates` gives update ratios by row."""
-        if not touched:
+    def table(self, rows: Ints, parts: list[Packed], updates: Floats) -> TensorTable:
+        """The sample's rows; `updates` [slots] holds update ratios, and -inf where none was measured."""
+        k = len(rows)
+        if not k:
             return empty_table()
-        k = len(touched)
         counts, moments = _joined(parts, "counts"), _joined(parts, "moments")
         ratios, measured = np.zeros((k, 3)), np.zeros(k, dtype=np.uint8)
-        where = {row: i for i, row in enumerate(touched)}
-        for column, bit, values in ((0, UPDATE_RATIO, updates), (1, DEAD_RATIO, self._rows.dead_ratios())):
-            found = [(where[row], value) for row, value in values.items() if row in where]
-            at = [i for i, _ in found]
-            ratios[at, column] = [value for _, value in found]
-            measured[at] |= bit
-        factor = self._saturation[touched]
-        at = np.flatnonzero(~np.isnan(factor) & (counts[:, 0] > 0))
-        ratios[at, 2] = counts[at, 5] * factor[at] / counts[at, 0]
-        measured[at] |= SATURATED_RATIO
+        moved = updates[rows]
+        _put(ratios, measured, 0, UPDATE_RATIO, moved != -np.inf, moved)
+        dead, judged = self._rows.dead_ratios(), np.full(len(self._rows.slots), np.nan)
+        judged[: len(dead)] = dead
+        _put(ratios, measured, 1, DEAD_RATIO, ~np.isnan(judged[rows]), judged[rows])
+        factor = self._saturation[rows]
+        share = counts[:, 5] * factor / np.maximum(counts[:, 0], 1)
+        _put(ratios, measured, 2, SATURATED_RATIO, ~np.isnan(factor) & (counts[:, 0] > 0), share)
         bins = _joined(parts, "hist_counts")
         return TensorTable(
-            rows=_array("i", np.array(touched, dtype=np.int32)),
+            rows=_array("i", rows.astype(np.int32)),
             counts=_array("q", counts),
             moments=_array("d", moments),
             ratios=_array("d", ratios),
@@ -87,20 +92,32 @@ class Collector:
             hist_counts=_array("I" if bins.dtype == np.uint32 else "q", bins),
         )
 
-    def gradient_norm(self, table: TensorTable) -> float | None:
-        """Norm of all gradient rows of a table; None without any."""
-        infos = self._rows.infos
-        at = [i for i, row in enumerate(table.rows) if infos[row].kind is TensorKind.GRADIENT]
-        counts = np.frombuffer(table.counts, dtype=np.int64).reshape(-1, 6)
-        return norm_of(counts[at], np.frombuffer(table.moments).reshape(-1, 4)[at]) if at else None
+    def gradient_norm(self, rows: Ints, parts: list[Packed]) -> float | None:
+        """Norm of all gradients among the rows; None without any, NaN and Inf as in a norm."""
+        mine = self._gradients[rows] if len(rows) else np.zeros(0, dtype=bool)
+        if not mine.any():
+            return None
+        counts, moments = _joined(parts, "counts")[mine], _joined(parts, "moments")[mine]
+        if counts[:, 1].any():
+            return math.nan
+        return math.inf if counts[:, 2:4].any() else math.sqrt(float(moments[:, 1].sum()))
 
 
-def _joined(parts: list[Packed], column: str) -> np.ndarray:  # type: ignore[type-arg]
-    return getattr(parts[0], column) if len(parts) == 1 else np.concatenate([getattr(p, column) for p in parts])
+def _put(
+    ratios: Floats, measured: npt.NDArray[np.uint8], column: int, bit: int, where: Any, values: Any
+) -> None:
+    """Set one column where it was measured, and the bit that says so."""
+    ratios[where, column] = values[where]
+    measured[where] |= bit
 
 
-def _array(typecode: str, values: np.ndarray) -> array:  # type: ignore[type-arg]
-    column = array(typecode)
+def _joined(parts: list[Packed], column: str) -> npt.NDArray[Any]:
+    columns: list[npt.NDArray[Any]] = [getattr(part, column) for part in parts]
+    return columns[0] if len(columns) == 1 else np.concatenate(columns)
+
+
+def _array(typecode: str, values: npt.NDArray[Any]) -> array[Any]:
+    column: array[Any] = array(typecode)
     column.frombytes(np.ascontiguousarray(values).view(np.uint8).data if values.size else b"")
     return column
 
@@ -125,4 +142,5 @@ def layer_info(point: Point) -> LayerInfo:
             hidden = "it runs inside compiled code"
     elif point.slot < 0:
         hidden = "its output is no tensor that a kernel here reads"
-    return LayerInfo(point.name, type(point.module).__name__, hidden, activity_of(point.module), point.channels)
+    kind = type(point.module).__name__
+    return LayerInfo(point.name, kind, hidden, activity_of(point.module), point.channels)

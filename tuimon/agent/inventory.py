@@ -89,7 +89,7 @@ class Inventory:
             own = dict(module.named_parameters(recurse=False))
             if not own and next(module.children(), None) is not None:
                 continue
-            name = prefix + plain(path) or type(module).__name__
+            name = (prefix + plain(path)).rstrip(".") or type(module).__name__
             point = known.get(id(module)) or Point(name, module, 0)
             point.name, point.index = name, len(self.points)
             self.points.append(point)

@@ -28,7 +28,7 @@ class LossProbe:
         self._armed = False
         self._patches: list[tuple[Any, str, Any, Any]] = []
         self._scaler: weakref.ref[Any] | None = None
-        #: Roots of this step's backward calls, and the divisors that they show.
+        #: Roots of this step's backward calls, unscaled, and the divisors that they show.
         self._roots: list[float | None] = []
         self._divisors: list[float | None] = []
         self._depth = 0
@@ -108,7 +108,9 @@ class LossProbe:
         roots = (tensors,) if isinstance(tensors, torch.Tensor) else tuple(tensors)
         scalars = [t for t in roots if t.numel() == 1 and t.is_cpu]
         # A device's scalar is not read: that would wait for the device.
-        self._roots.append(sum(float(t.detach()) for t in scalars) if len(scalars) == len(roots) else None)
+        total = sum(float(t.detach()) for t in scalars) if len(scalars) == len(roots) else None
+        # Unscaled here: the scale may change before the step is over.
+        self._roots.append(None if total is None else total / (self.loss_scale or 1.0))
         self._divisors.append(divisor(roots[0]) if len(roots) == 1 else None)
         self._before()
 
@@ -127,7 +129,7 @@ class LossProbe:
         return float(scale)
 
     def loss(self, first: int = 0, end: int | None = None) -> float | None:
-        """Mean loss of the backward calls `first` to `end`, unscaled; None when one was not readable.
+        """Mean loss of the backward calls `first` to `end`; None when one was not readable.
 
         Losses divided by the number of microbatches before backward (gradient accumulation) are added up
         instead, which gives the same mean.
@@ -138,7 +140,7 @@ class LossProbe:
         count = len(roots)
         total = math.fsum(r for r in roots if r is not None) if _finite(roots) else sum(roots)  # type: ignore[arg-type]
         divided = count > 1 and all(d is not None and math.isclose(d, count) for d in divisors)
-        return float(total if divided else total / count) / (self.loss_scale or 1.0)
+        return float(total if divided else total / count)
 
 
 def _finite(values: list[float | None]) -> bool:
@@ -155,7 +157,7 @@ def divisor(root: torch.Tensor) -> float | None:
         if node is None:
             return None
         name, other = node.name(), getattr(node, "_saved_other", None)
-        value = float(other) if isinstance(other, (int, float)) or _scalar(other) else None
+        value = float(other) if other is not None and _scalar(other) else None
         if name == "DivBackward0":
             return value
         if name == "MulBackward0" and value is not None and 0.0 < value < 1.0:
@@ -165,4 +167,6 @@ def divisor(root: torch.Tensor) -> float | None:
 
 
 def _scalar(value: object) -> bool:
-    return isinstance(value, torch.Tensor) and value.numel() == 1 and value.is_cpu
+    if isinstance(value, torch.Tensor):
+        return value.numel() == 1 and value.is_cpu
+    return isinstance(value, (int, float))

@@ -20,6 +20,6 @@ def rss_bytes() -> int | None:
 
 def cuda_bytes() -> int | None:
     """Memory that the CUDA allocator has handed out on all devices; None while CUDA is not in use."""
-    if not torch.cuda.is_available() or not torch.cuda.is_initialized():
+    if not torch.cuda.is_available() or not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return None
     return sum(torch.cuda.memory_allocated(device) for device in range(torch.cuda.device_count()))

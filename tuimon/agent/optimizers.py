@@ -1,9 +1,10 @@
-"""The optimizers that train what is watched: which there are, when a step is complete, which number it has."""
+"""The optimizers that train what is watched: which, when a step is complete, and its number."""
 
 from __future__ import annotations
 
 import weakref
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import torch
 
@@ -11,26 +12,32 @@ if TYPE_CHECKING:
     from tuimon.agent.inventory import Inventory
 
 
+#: Steps of one optimizer in a round at most: a Wasserstein GAN's critic has 5 for each of the generator's.
+MOST_TURNS = 8
+
+
 class Optimizers:
     """Counts steps over one or several optimizers.
 
-    Optimizers that take turns (a GAN) form a round: a step is complete when each known one has stepped, or
-    when one steps a second time. Optimizers are held weakly.
+    Optimizers that take turns (a GAN) form a round: a step is complete when each known one has stepped. One
+    may have several turns in a round; after `MOST_TURNS` the others are no longer waited for until they step
+    again. Optimizers are held weakly.
     """
 
     def __init__(self, inventory: Inventory) -> None:
         self._inventory = inventory
-        self._positions: weakref.WeakKeyDictionary[torch.optim.Optimizer, list[int]] = weakref.WeakKeyDictionary()
-        self._sizes: weakref.WeakKeyDictionary[torch.optim.Optimizer, int] = weakref.WeakKeyDictionary()
+        self._positions: WeakKeyDictionary[torch.optim.Optimizer, list[int]] = WeakKeyDictionary()
+        self._sizes: WeakKeyDictionary[torch.optim.Optimizer, int] = WeakKeyDictionary()
+        self._resting: weakref.WeakSet[torch.optim.Optimizer] = weakref.WeakSet()
         self._stepped: list[weakref.ref[torch.optim.Optimizer]] = []
         #: Steps (rounds) since the watch began, and those before it.
         self.steps = 0
         self._earlier: int | None = None
 
     def forget_positions(self) -> None:
-        """After the inventory changed: parameters stand elsewhere."""
-        self._positions.clear()
-        self._sizes.clear()
+        """After the inventory changed: parameters stand elsewhere. Who takes turns stays known."""
+        for optimizer in list(self._positions):
+            self._positions[optimizer] = self._inventory.positions(optimizer)
 
     def positions(self, optimizer: torch.optim.Optimizer) -> list[int]:
         """Positions of the watched parameters that it steps; empty for an optimizer of something else."""
@@ -46,7 +53,7 @@ class Optimizers:
         """The living optimizers that step something watched, in the order first seen."""
         return [optimizer for optimizer, mine in self._positions.items() if mine]
 
-    def begins_round(self, optimizer: torch.optim.Optimizer) -> bool:
+    def has_stepped(self, optimizer: torch.optim.Optimizer) -> bool:
         """Whether this optimizer already stepped in the round that is open."""
         return any(known() is optimizer for known in self._stepped)
 
@@ -54,9 +61,14 @@ class Optimizers:
         """Note a step; return whether the round is complete with it."""
         if self._earlier is None:
             self._earlier = max(0, (steps_of(optimizer) or 1) - 1)
+        self._resting.discard(optimizer)
         self._stepped.append(weakref.ref(optimizer))
-        done = {id(known()) for known in self._stepped}
-        return all(id(optimizer) in done for optimizer in self.known)
+        done = [id(known()) for known in self._stepped]
+        missing = [other for other in self.known if id(other) not in done and other not in self._resting]
+        if done.count(id(optimizer)) >= MOST_TURNS:
+            self._resting.update(missing)
+            return True
+        return not missing
 
     def close_round(self) -> None:
         """Count the open round as a step."""

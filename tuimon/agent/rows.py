@@ -10,10 +10,13 @@ import numpy as np
 from tuimon_kernels import Backend, Packed, Slot, dense
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import torch
 
     from tuimon.records.layout import TensorInfo
     from tuimon_kernels.backend import SketchTable
+
+    Slots = Sequence[int] | npt.NDArray[np.int64]
 
 #: Observed batches over which a unit must stay silent to count as dead.
 DEAD_WINDOW = 128
@@ -31,14 +34,18 @@ class RowTable:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self.slots: list[Slot] = []
-        #: What each row describes, in the order of the slots; `TensorInfo.layer` is an index of the inventory.
+        #: What each row describes, by slot; `TensorInfo.layer` is an index of the inventory.
         self.infos: list[TensorInfo] = []
         self._pairs: list[tuple[int, int]] = []
         self._main: SketchTable = backend.SketchTable(())
         self._settled = 0
         self._strays: dict[int, SketchTable] = {}
-        self._touched: set[int] = set()
+        #: [settled]: rows with elements in this observation, and channels of each.
+        self._touched = np.zeros(0, dtype=bool)
+        self._channels = np.zeros(0, dtype=np.int64)
+        #: [DEAD_WINDOW, settled]: which rows had elements, by observation; and how often within the window.
         self._fired = np.zeros((DEAD_WINDOW, 0), dtype=bool)
+        self._often = np.zeros(0, dtype=np.int64)
         #: Number of the sampled step, from 1, and the one at which the main table was made.
         self.observation = 0
         self._since = 1
@@ -56,31 +63,35 @@ class RowTable:
     def begin(self) -> None:
         """Start a new observation with empty rows."""
         self.observation += 1
-        if self._settled < len(self.slots):
-            self._main = self._backend.SketchTable(self.slots)
-            self._settled, self._strays, self._since = len(self.slots), {}, self.observation
-            self._fired = np.zeros((DEAD_WINDOW, len(self.slots)), dtype=bool)
-        else:
+        if self._settled == len(self.slots):
             self._main.clear()
-        self._touched = set()
+            self._touched[:] = False
+            return
+        self._main = self._backend.SketchTable(self.slots)
+        self._settled, self._strays, self._since = len(self.slots), {}, self.observation
+        self._touched = np.zeros(self._settled, dtype=bool)
+        self._channels = np.array([slot.channels for slot in self.slots])
+        self._fired = np.zeros((DEAD_WINDOW, self._settled), dtype=bool)
+        self._often = np.zeros(self._settled, dtype=np.int64)
 
     def restart(self) -> None:
         """Empty the rows of the running observation."""
         self._main.clear()
-        for stray in self._strays.values():
-            stray.clear()
-        self._touched = set()
+        self._touched[:] = False
+        self._strays = {}
 
-    def accumulate(self, slots: list[int], tensors: Sequence[torch.Tensor]) -> None:
+    def accumulate(self, slots: Slots, tensors: Sequence[torch.Tensor]) -> None:
         """Add each tensor to its row."""
-        self._touched.update(slots)
+        rows = np.asarray(slots, dtype=np.int64)
         if self._settled == len(self.slots):
-            self._main.accumulate(slots, tensors, self.observation)
+            self._main.accumulate(rows, tensors, self.observation)
+            self._touched[rows] = True
             return
-        settled = [(s, t) for s, t in zip(slots, tensors, strict=True) if s < self._settled]
+        settled = [i for i, row in enumerate(rows) if row < self._settled]
         if settled:
-            self._main.accumulate([s for s, _ in settled], [t for _, t in settled], self.observation)
-        for slot, tensor in zip(slots, tensors, strict=True):
+            self._main.accumulate(rows[settled], [tensors[i] for i in settled], self.observation)
+            self._touched[rows[settled]] = True
+        for slot, tensor in zip(rows.tolist(), tensors, strict=True):
             if slot >= self._settled:
                 stray = self._strays.get(slot)
                 if stray is None:
@@ -96,31 +107,32 @@ class RowTable:
             return tensor
         return tensor.detach().contiguous()
 
-    def read_out(self) -> tuple[list[int], list[Packed]]:
-        """The touched rows, ascending, and their sketches in as many parts as there are tables."""
-        touched = sorted(self._touched)
-        settled = [s for s in touched if s < self._settled]
-        self._fired[self.observation % DEAD_WINDOW] = False
-        self._fired[self.observation % DEAD_WINDOW, settled] = True
-        parts = [self._main.export(settled)] if settled else []
-        parts += [self._strays[s].export() for s in touched if s >= self._settled]
-        return touched, parts
+    def read_out(self) -> tuple[npt.NDArray[np.int64], list[Packed]]:
+        """The rows with elements, ascending, and their sketches in as many parts as there are tables."""
+        settled = np.flatnonzero(self._touched)
+        turn = self.observation % DEAD_WINDOW
+        self._often += self._touched
+        self._often -= self._fired[turn]
+        self._fired[turn] = self._touched
+        parts = [self._main.export(settled)] if len(settled) else []
+        strays = sorted(self._strays)
+        parts += [self._strays[slot].export() for slot in strays]
+        return np.append(settled, np.array(strays, dtype=np.int64)), parts
 
     @property
     def dead_window(self) -> int:
         """Observed batches that dead units are judged over at present."""
         return min(self.observation - self._since + 1, DEAD_WINDOW)
 
-    def dead_ratios(self) -> dict[int, float]:
-        """Share of silent channels by row, for rows with channels that fired often enough to judge."""
-        window = self.dead_window
-        if not self._settled or window < DEAD_WINDOW_SHORTEST:
-            return {}
-        silent = self._main.silent(self.observation - window + 1, self._pairs_settled())
-        often = self._fired.sum(axis=0) >= DEAD_WINDOW_SHORTEST
-        channels = np.array([slot.channels for slot in self.slots[: self._settled]])
-        judged = np.flatnonzero(often & (channels > 0))
-        return dict(zip(judged.tolist(), (silent[judged] / channels[judged]).tolist(), strict=True))
+    def dead_ratios(self) -> npt.NDArray[np.float64]:
+        """Share of silent channels by row, float64 [settled rows]; NaN where there is nothing to judge.
 
-    def _pairs_settled(self) -> list[tuple[int, int]]:
-        return [(a, b) for a, b in self._pairs if a < self._settled and b < self._settled]
+        A row needs channels, and elements in enough of the observed batches.
+        """
+        window = self.dead_window
+        if window < DEAD_WINDOW_SHORTEST:
+            return np.full(self._settled, np.nan)
+        pairs = [pair for pair in self._pairs if max(pair) < self._settled]
+        silent = self._main.silent(self.observation - window + 1, pairs)
+        judged = (self._often >= DEAD_WINDOW_SHORTEST) & (self._channels > 0)
+        return np.where(judged, silent / np.maximum(self._channels, 1), np.nan)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import math
 import os
 import threading
 import time
@@ -212,11 +211,12 @@ def _optimizers(optimizer: Any) -> list[torch.optim.Optimizer]:
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
-    numbers = {}
-    for name, value in values.items():
-        try:
-            numbers[name] = float(value)
-        except (TypeError, ValueError) as error:
-            raise TypeError(f"log() takes numbers, but {name} is a {type(value).__name__}") from error
-    return numbers
+    return {name: _number(name, value) for name, value in values.items()}
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"log() takes numbers, but {name} is a {type(value).__name__}") from error
 

@@ -54,6 +54,10 @@ class TensorInfo:
     #: Dimensions say how it is initialised and judged: an embedding's gradient is sparse by design.
     sparse_by_design: bool = False
 
+    def of_parameter(self, trainable: bool, *, sparse_by_design: bool) -> TensorInfo:
+        """The same tensor, as one that belongs to a parameter."""
+        return replace(self, trainable=trainable, sparse_by_design=sparse_by_design)
+
     def at_layer(self, layer: int) -> TensorInfo:
         """The same tensor, at another index of the layers."""
         return replace(self, layer=layer)
