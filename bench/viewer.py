@@ -215,16 +215,24 @@ def main() -> None:
     return None
 
 
+def device() -> str:
+    """The processor's name."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
 def write(lines: list[Line]) -> None:
     """Keep the table beside the versions it was measured with."""
-    about = {"device": platform.processor() or platform.machine(), "python": platform.python_version(),
+    about = {"device": device(), "python": platform.python_version(),
              "textual": textual.__version__, "numpy": np.__version__}  # fmt: skip
     RESULT.parent.mkdir(exist_ok=True)
     with RESULT.open("w", newline="") as file:
         writer = csv.DictWriter(file, [*about, *(field.name for field in fields(Line))], lineterminator="\n")
         writer.writeheader()
         for line in lines:
-            rounded = {name: float(f"{value:.4g}") for name, value in asdict(line).items()}
+            rounded = {name: f"{value:.4g}" for name, value in asdict(line).items()}
             writer.writerow({**about, **rounded})
 
 
