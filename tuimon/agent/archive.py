@@ -73,7 +73,7 @@ class _Series:
         return self.entries[: n // 2 if n > 3 else n - 1]
 
     def thin(self) -> tuple[list[Entry], list[Entry]]:
-        """Take out half of the older half or more; what is left of it, and what was taken out.
+        """Take out a quarter of the older half or more; what is left of it, and what was taken out.
 
         Nothing is taken out when only two are left.
 
@@ -81,7 +81,7 @@ class _Series:
         whole older half doubles: it covers the time since the first record, which stays, evenly.
         """
         older = self.older_half()
-        most = max(1, len(older) // 2)
+        most = max(1, len(older) * 3 // 4)
         while sum(entry.ordinal % self.stride == 0 for entry in older) > most:
             self.stride *= 2
         gone = [entry for entry in older if entry.ordinal % self.stride]
