@@ -107,6 +107,24 @@ def test_noise_changes_few_cells_and_never_old_ones() -> None:
     assert changed / updates < 0.5 * len(shown)
 
 
+def test_what_really_changes_changes_its_level() -> None:
+    history, heat_map = History(), HeatMap()
+    history.add_layout(HEALTHY_RUN.layout)
+    names, span = tuple(layer.name for layer in HEALTHY_RUN.layout.layers), Span(1, 100, 3)
+    row = next(i for i, t in enumerate(HEALTHY_RUN.layout.tensors) if t.name == "head"
+               and t.kind.value == "activation")  # fmt: skip
+    levels = []
+    for index in range(1, 21):
+        sample = HEALTHY_RUN.sample(index)
+        if index > 5:
+            sample.tensors.moments[4 * row + 1] *= 1e-4
+        history.add_sample(sample)
+        heat = heat_map.update(history, ACTIVATION, rows(names, frozenset()), span)
+        levels.append(int(heat.codes[names.index("head"), 0]))
+    assert levels[4] == levels[0]
+    assert levels[-1] <= levels[4] - 3
+
+
 def test_a_fault_is_seen_where_it_is_and_since_when() -> None:
     history = session_of(events(DYING, 400), RULES).history
     names, span = history.layer_names, whole(history.steps, 54)

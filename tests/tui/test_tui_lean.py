@@ -148,3 +148,12 @@ def test_what_lies_outside_is_left_out() -> None:
     glass.resize(WIDTH, HEIGHT)
     outside = [(10, 0, [Segment("abcdef", STYLES[0])]), (0, 9, [Segment("x", STYLES[0])])]
     assert glass.write(outside, ColorSystem.TRUECOLOR).count("H") == 1
+
+
+def test_a_wide_character_that_was_half_overwritten_is_sent_whole() -> None:
+    glass = Glass()
+    glass.resize(WIDTH, HEIGHT)
+    for x, text in ((0, "漢"), (1, "x")):
+        glass.write([(x, 0, [Segment(text, STYLES[0])])], ColorSystem.TRUECOLOR)
+    assert "\x1b[1;1H" in (again := glass.write([(0, 0, [Segment("漢", STYLES[0])])], ColorSystem.TRUECOLOR))
+    assert "漢" in again
