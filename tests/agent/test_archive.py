@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -121,7 +122,7 @@ def test_a_long_run_is_covered_evenly_from_its_first_sample() -> None:
         archive.append(sample(index, tensors))
     indices = [one.index for one in told(archive, Sample)]
     assert indices[0] == 1 and indices[-1] == 10_000
-    gaps = [after - before for before, after in zip(indices, indices[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(indices)]
     assert gaps[-1] == 1
     # A thinned part of one stride, then samples that have not been thinned since they came. Of some
     # 200, at least an eighth is left for the past (a quarter, halved when the stride doubles).

@@ -15,7 +15,8 @@ from tuimon.records.sample import Sample
 from tuimon.wire.commands import MAX_COMMAND_BYTES, Command, Subscribe, decode_command
 from tuimon.wire.framing import Decoder
 
-#: A viewer that had the newest record and is now this many behind gets the newest sample next.
+#: A viewer that had the newest record, stopped reading, and is now more than this many behind, gets
+#: the newest sample next.
 LAG_FRAMES = 64
 
 #: Bytes given to one viewer before it is another's turn.
@@ -44,7 +45,8 @@ class Client:
         self._place = 0
         #: Samples before this sequence number are left out.
         self._samples_from = 0
-        self._caught_up = False
+        #: Whether it has had the newest record, and whether its socket was full at any time since.
+        self._caught_up = self._was_full = False
         #: Sequence number of the layout that the viewer reads samples by.
         self._layout = 0
 
@@ -99,7 +101,7 @@ class Client:
                 # A training that has set SIGPIPE back to its default must survive a dead viewer.
                 taken = self.connection.send(self._on_the_way, socket.MSG_NOSIGNAL)
             except BlockingIOError:
-                self.blocked = True
+                self.blocked = self._was_full = True
                 return
             self.sent_bytes += taken
             # An empty slice would keep the whole frame alive.
@@ -129,8 +131,7 @@ class Client:
 
     def _next(self) -> bytes | None:
         archive = self._archive
-        if self._caught_up and archive.behind(self._place) > LAG_FRAMES:
-            self._caught_up = False
+        if self._caught_up and self._was_full and archive.behind(self._place) > LAG_FRAMES:
             self.skip_to_newest()
         while (entry := archive.after(self._place, self._samples_from)) is not None:
             layout = archive.layout(entry.layout) if entry.layout is not None else None
@@ -148,6 +149,6 @@ class Client:
             if entry.sequence != self._layout:
                 self._layout = entry.sequence
                 return entry.frame
-        self._caught_up = True
+        self._caught_up, self._was_full = True, False
         self._place = archive.last_sequence
         return None
