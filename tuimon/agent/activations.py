@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from tuimon.agent.hooks import Hook
 from tuimon.agent.meter import Meter, clock
 from tuimon.agent.points import Point, limits_of
 from tuimon.agent.rows import RowTable
@@ -45,14 +46,15 @@ class ActivationProbe:
         self._called = 0
         #: Whether a training step is known to run with the roots in eval mode.
         self.eval_is_training = False
-        #: The root that is running, set by the agent; its mode tells training from evaluation.
-        self.root: torch.nn.Module | None = None
+        #: The root that is running, set by the agent; its mode tells training from evaluation. Held weakly.
+        self.root: Callable[[], torch.nn.Module | None] = lambda: None
 
     def arm(self, points: list[Point]) -> None:
         """Hook all points. Called at a step boundary."""
         self._armed = True
         if not self._handles:
-            self._handles = [p.module.register_forward_hook(self._hook(p)) for p in points]
+            seen = [point for point in points if not point.compiled]
+            self._handles = [p.module.register_forward_hook(Hook(self._hook(p))) for p in seen]
 
     def disarm(self) -> None:
         """Take all hooks away; those in graphs still alive do nothing from now on."""
@@ -75,9 +77,11 @@ class ActivationProbe:
     def _hook(self, point: Point) -> Callable[[torch.nn.Module, Any, Any], None]:
         """The forward hook of one point; all of it stands in this closure, since it runs for every call."""
         meter, node_hook, enabled = self._meter, self._gradient_hook(point), torch.is_grad_enabled
+        compiling = torch.compiler.is_compiling
 
         def forward_hook(module: torch.nn.Module, args: Any, output: Any) -> None:
-            if not self._armed or not enabled():
+            # Asked first, so that a compiler that traces this hook finds nothing in it to depend on.
+            if compiling() or not self._armed or not enabled():
                 return
             start_s = clock()
             try:
@@ -98,7 +102,7 @@ class ActivationProbe:
         return forward_hook
 
     def _wanted(self, point: Point) -> bool:
-        root = self.root
+        root = self.root()
         if root is not None and not root.training and not self.eval_is_training:
             return False
         if point.calls:

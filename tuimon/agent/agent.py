@@ -8,6 +8,7 @@ the publisher has one of its own.
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from tuimon.agent.guard import Guard
+from tuimon.agent.hooks import Hook
 from tuimon.agent.inventory import Inventory
 from tuimon.agent.losses import LossProbe
 from tuimon.agent.memory import cuda_bytes, rss_bytes
@@ -58,7 +60,8 @@ class Agent:
         self.commands: list[Command] = []
         self._armed = self._outdated = self._closed = False
         self._running: torch.nn.Module | None = None
-        self._until = 1
+        #: Steps that are not observed before the next that is.
+        self._until = 0
         self._samples = 0
         self._last_s: float | None = None
         #: Where the clock of the running optimizer hook stands.
@@ -113,8 +116,11 @@ class Agent:
         if not self._armed:
             self._armed = True
             for _, root in self.inventory.roots():
-                begins = root.register_forward_pre_hook(self._root_begins, with_kwargs=True)
-                self._window_handles += [begins, root.register_forward_hook(self._root_ends)]
+                # With `model.compile()` a hook on the model itself would become part of the compiled code.
+                if root.__dict__.get("_compiled_call_impl") is not None:
+                    continue
+                begins = root.register_forward_pre_hook(Hook(self._root_begins), with_kwargs=True)
+                self._window_handles += [begins, root.register_forward_hook(Hook(self._root_ends))]
             self._window_handles.append(register_optimizer_step_pre_hook(self._before_step))
             self.losses.arm()
         self._window_own_s = self.meter.total_s
@@ -125,6 +131,14 @@ class Agent:
         self._running, self._losses, self._first_backward = None, {}, 0
         self.losses.begin()
         self._timer.reset()
+
+    def _let_go(self) -> None:
+        """A model that died takes its rows and parameters with it, though nothing watched steps any more."""
+        if self._outdated:
+            armed = self._armed
+            self._take_stock(clock())
+            if armed:
+                self._arm()
 
     def _take_stock(self, now_s: float) -> None:
         changed = self.inventory.refresh()
@@ -153,9 +167,11 @@ class Agent:
     # -- inside a window ------------------------------------------------------------------------------
 
     def _root_begins(self, root: torch.nn.Module, args: Any, kwargs: Any) -> None:
+        if torch.compiler.is_compiling():
+            return
         start_s = clock()
         try:
-            self._probes.activations.root = root
+            self._probes.activations.root = weakref.ref(root)
             evaluates = not root.training and not self._probes.activations.eval_is_training
             if not self._armed or evaluates or not torch.is_grad_enabled():
                 return
@@ -175,12 +191,12 @@ class Agent:
             self.meter.calls += 1
 
     def _root_ends(self, root: torch.nn.Module, args: Any, output: Any) -> None:
-        if self._running is root:
+        if not torch.compiler.is_compiling() and self._running is root:
             self._running = None
             self._timer.end("forward")
 
     def _before_backward(self) -> None:
-        root = self._probes.activations.root
+        root = self._probes.activations.root()
         if root is not None and self._running is None and not root.training:
             self._probes.activations.eval_is_training = True
         self._timer.end("forward")
@@ -218,6 +234,7 @@ class Agent:
         try:
             positions = self.optimizers.positions(optimizer)
             if not positions:
+                self._let_go()
                 return
             if self._armed:
                 self._observe_step(optimizer, positions)
@@ -265,7 +282,7 @@ class Agent:
     def _obey(self, command: Command) -> None:
         if isinstance(command, Cadence):
             self.schedule.ask(command.every, command.budget_ratio)
-            self._until = min(self._until, self.schedule.every)
+            self._until = min(self._until, self.schedule.every - 1)
         elif isinstance(command, Detach):
             self.stop()
             self._leave("closed")
@@ -275,6 +292,7 @@ class Agent:
     def _finish(self, skipped: bool = False) -> None:
         """Publish the sample, and choose when to look again."""
         reading = self._probes.read(self.losses.loss_scale)
+        self._outdated = self._outdated or self._probes.parameters.outgrown
         if reading.layout is not None:
             self._publish(reading.layout)
         now_s = clock()
@@ -282,10 +300,10 @@ class Agent:
         self._publish(self._sample(reading, skipped, now_s))
         self._hook_s = self.meter.settle(self._hook_s)
         cost_s = self.meter.total_s - self._window_own_s
-        self._until = self.schedule.observed(cost_s, step_s)
+        self._until = self.schedule.observed(cost_s, step_s) - 1
         self._last_s, self._last_own_s, self._since_last = clock(), self.meter.total_s, 0
         self.meter.mark(self._last_s)
-        if self._until > 1:
+        if self._until > 0:
             self._disarm()
         else:
             self._arm()

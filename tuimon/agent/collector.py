@@ -138,7 +138,7 @@ def layer_info(point: Point) -> LayerInfo:
     hidden = None
     if point.order is None:
         hidden = "its forward has not been called as a module"
-        if "_compiled_call_impl" in point.module.__dict__ and point.module._compiled_call_impl is not None:
+        if point.compiled:
             hidden = "it runs inside compiled code"
     elif point.slot < 0:
         hidden = "its output is no tensor that a kernel here reads"

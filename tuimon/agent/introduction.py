@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from tuimon.agent.inventory import compiles
 from tuimon.records.hello import Hello
 from tuimon.version import __version__
 
@@ -50,7 +51,7 @@ def introduce(agent: Agent, name: str | None, started_s: float, kernels: str) ->
 def probes(agent: Agent) -> dict[str, str]:
     """What can be seen, by probe: "on", or the reason why not."""
     elsewhere = [device for device in agent.inventory.devices if not device.startswith("cpu")]
-    compiled = any(type(root).__name__ == "OptimizedModule" for _, root in agent.inventory.roots())
+    compiled = any(compiles(root) for _, root in agent.inventory.roots())
     seen = "on"
     if elsewhere:
         seen = f"no kernels for {', '.join(elsewhere)} yet"

@@ -85,13 +85,14 @@ class Inventory:
 
     def _take(self, prefix: str, root: nn.Module, known: dict[int, Point]) -> None:
         seen = {id(p.tensor) for p in self.parameters}
+        compiled = compiles(root)
         for path, module in root.named_modules():
             own = dict(module.named_parameters(recurse=False))
             if not own and next(module.children(), None) is not None:
                 continue
             name = (prefix + plain(path)).rstrip(".") or type(module).__name__
             point = known.get(id(module)) or Point(name, module, 0)
-            point.name, point.index = name, len(self.points)
+            point.name, point.index, point.compiled = name, len(self.points), compiled
             self.points.append(point)
             sparse = isinstance(module, (nn.Embedding, nn.EmbeddingBag))
             for leaf, tensor in own.items():
@@ -118,6 +119,11 @@ class Inventory:
     def devices(self) -> tuple[str, ...]:
         """Devices that hold parameters."""
         return tuple(sorted({str(p.tensor.device) for p in self.parameters}))
+
+
+def compiles(root: nn.Module) -> bool:
+    """Whether calling this module runs compiled code: `torch.compile(model)` or `model.compile()`."""
+    return "_orig_mod" in root._modules or root.__dict__.get("_compiled_call_impl") is not None
 
 
 def plain(path: str) -> str:

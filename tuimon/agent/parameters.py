@@ -67,6 +67,8 @@ class ParameterProbe:
         self._applied_sq: list[float] = []
         #: Whether something writes to the gradients before the step; until known, yes.
         self._clips = True
+        #: Whether parameters have changed their type or size, so that all rows must be made anew.
+        self.outgrown = False
 
     def settle(self) -> None:
         """Make rows for all parameters of the inventory, after it changed."""
@@ -117,7 +119,12 @@ class ParameterProbe:
     def before_step(self, positions: Sequence[int]) -> None:
         """Sample the weights before an optimizer moves them, and see whether its gradients were changed."""
         group = self._group(positions)
-        group.sample.take(group.parameters)
+        try:
+            group.sample.take(group.parameters)
+        except ValueError:
+            # The model has another type since (`.double()`): neither sampler nor rows fit, so nothing is read.
+            self.outgrown = True
+            return
         group.taken = True
         self._compare(group)
 
@@ -126,6 +133,8 @@ class ParameterProbe:
 
         `compare`: backward ran inside of the step (a closure), so the gradients are compared here.
         """
+        if self.outgrown:
+            return
         group = self._group(positions)
         if compare:
             self._compare(group)

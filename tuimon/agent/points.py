@@ -66,6 +66,8 @@ class Point:
     #: Position in execution order, from the first observed step; None until it was called.
     order: int | None = None
     channels: int | None = None
+    #: It runs inside compiled code, where hooks are not called, or cost a new compilation.
+    compiled: bool = False
     #: Rows of the output and of its gradient, -1 where it has none; and what they were made for.
     slot: int = -1
     gradient_slot: int = -1

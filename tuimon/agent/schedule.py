@@ -42,7 +42,7 @@ class Schedule:
             self._choose()
 
     def observed(self, cost_s: float, step_s: float | None) -> int:
-        """Note a sampled step's cost and the bare time of the steps around it; return the steps to the next."""
+        """Note a sampled step's cost and the bare time of steps around it; return the steps to the next."""
         self._observed += 1
         self._spent_s += cost_s
         # The first sampled step finds out what there is and builds the tables: no measure of the others.

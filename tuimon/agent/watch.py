@@ -21,7 +21,7 @@ from tuimon.agent.introduction import introduce
 from tuimon.agent.publisher import Publisher
 from tuimon.agent.schedule import Schedule
 from tuimon.records.sample import Bye
-from tuimon_kernels import backend
+from tuimon_kernels import backend, reference
 
 if TYPE_CHECKING:
     from tuimon.records.hello import Hello
@@ -73,7 +73,11 @@ class _Watcher:
         patience = threading.Timer(2.0, say, ("compiling its kernels for this processor, once: about 15 s",))
         patience.daemon = True
         patience.start()
-        kernels.warm()
+        try:
+            kernels.warm()
+        except Exception as error:  # of a compiler that does not fit this machine
+            say(f"its kernels do not compile here ({type(error).__name__}), so plain torch reads the tensors")
+            kernels = reference.BACKEND
         patience.cancel()
         self._name, self._started_s, self._kernels = name, time.time(), kernels.name
         self.publisher: Publisher | None = Publisher(self._hello, self._command)
@@ -170,10 +174,13 @@ def watch(
         if new := watcher is None:
             watcher = _current["watcher"] = _Watcher(name, budget, every)
         assert watcher is not None
-    watcher.add(roots, optimizers)
-    if new:
-        watcher.agent.start()
-    elif watcher.publisher is not None:
+    try:
+        watcher.add(roots, optimizers)
+        if new:
+            watcher.agent.start()
+    except Exception as error:  # whatever kind of model this is: its training goes on
+        watcher.agent.guard.take(error)
+    if not new and watcher.publisher is not None:
         watcher.publisher.greet()
     return Monitor(watcher, [root for _, root in roots])
 
