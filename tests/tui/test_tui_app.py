@@ -73,13 +73,14 @@ async def test_the_overview_answers_the_four_questions(size: tuple[int, int]) ->
 @pytest.mark.parametrize("size", [(59, 24), (80, 15), (20, 5), (3, 1)])
 async def test_a_terminal_too_small_is_told_in_one_line(size: tuple[int, int]) -> None:
     app = sick(20)
+    app.session.apply(Disconnected("the connection ended", 1.6))
     async with app.run_test(size=size) as pilot:
         lines = (await text(pilot)).split("\n")
         told = lines[0].strip().rstrip("…")
         assert told in f"tuimon needs a terminal of 60x16 at least; this one is {size[0]}x{size[1]}"
         assert not "".join(lines[1:]).strip()
         await pilot.resize_terminal(80, 24)
-        assert "● live" in await text(pilot)
+        assert "◌ reconnecting" in await text(pilot)
 
 
 @pytest.mark.parametrize(

@@ -35,20 +35,25 @@ class MonitorScreen(Screen[None]):
         self.keys: Mapping[str, Callable[[], object]] = {}
 
     def on_mount(self) -> None:
-        """The colour of what no canvas covers."""
+        """The colour of what no canvas covers, and what is to be said from the start."""
         self.styles.background = self.view.bright.background
+        self._announce()
 
     def paint(self, at_once: bool = True) -> None:
         """Draw anew what changed."""
-        # A screen that was only just opened has no widgets yet; they paint once they have a size.
-        for banner in self.query(Banner):
-            banner.display = needed(self.view) and not self.has_class("small")
+        self._announce()
         for canvas in self.query(Canvas):
             canvas.repaint(at_once)
+
+    def _announce(self) -> None:
+        # A screen that was only just opened has no widgets yet.
+        for banner in self.query(Banner):
+            banner.display = needed(self.view) and not self.has_class("small")
 
     def on_resize(self, event: events.Resize) -> None:
         """Another arrangement for another size."""
         self.set_class(not fits(event.size.width, event.size.height), "small")
+        self._announce()
         self.share_room(event.size.width, event.size.height)
 
     def share_room(self, width: int, height: int) -> None:
