@@ -106,6 +106,8 @@ class Cell:
         if self._viewer is not None:
             out, _ = self._viewer.communicate(timeout=60.0)
             told |= json.loads(out or "{}")
+        if self.mode.tuimon:
+            check_watched(told, self.mode.every)
         return told
 
     def _block(self, watched: bool, steps: int) -> Block:
@@ -118,6 +120,17 @@ class Cell:
         time.sleep(_DRAIN_S)
         self.watched_steps += steps * watched
         return Block(watched, steps, time.process_time() - cpu_s, wall_s)
+
+
+def check_watched(told: dict[str, Any], every: int | None) -> None:
+    """Pass if the agent watched to the end: one that gave up costs nothing, and its figures mean nothing.
+
+    Raises:
+        SystemExit: it sent no sample, or with a fixed cadence not one for each `every` steps.
+    """
+    steps, samples = told["steps"], told.get("samples")
+    if samples is None or (every is not None and samples < steps // every):
+        raise SystemExit(f"the agent did not watch to the end: {samples} samples of {steps} steps")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from bench.handwritten import HandwrittenHooks
-from bench.overhead_cell import MODES, Cell, unwatched
+from bench.overhead_cell import MODES, Cell, check_watched, unwatched
 from bench.ratios import Block, pair_ratios, quantile, summary, total_ratio
 from bench.workloads import WORKLOADS, seeded
 
@@ -133,6 +133,17 @@ def test_the_bare_twin_steps_as_if_nobody_watched(monkeypatch: pytest.MonkeyPatc
     assert calls == ["backward", "before", "after"]
     training.step()
     assert calls == ["backward", "before", "after", "backward"]
+
+
+@pytest.mark.parametrize(("told", "every"), [({"steps": 50}, None), ({"steps": 50, "samples": 49}, 1)])
+def test_an_agent_that_gave_up_yields_no_figures(told: dict[str, int], every: int | None) -> None:
+    with pytest.raises(SystemExit, match="did not watch to the end"):
+        check_watched(told, every)
+
+
+@pytest.mark.parametrize(("samples", "every"), [(50, 1), (16, 3), (2, None)])
+def test_an_agent_that_watched_does(samples: int, every: int | None) -> None:
+    check_watched({"steps": 50, "samples": samples}, every)
 
 
 @pytest.mark.parametrize("mode", ["none", "handwritten"])
