@@ -32,9 +32,11 @@ def watched(process: subprocess.Popen[str]) -> tuple[dict[str, Any], list[Record
     assert process.stdout is not None
     path = Path(process.stdout.readline().rstrip("\n"))
     with subscribed(path) as _stuck, subscribed(path) as reading:
+        told = received(reading)
+        records = [next(told)]  # from here on both are certainly viewers
         process.stdin.write("\n")
         process.stdin.flush()
-        records = list(received(reading))
+        records += told
     return left_by(process), records
 
 
