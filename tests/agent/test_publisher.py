@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import socket
 import threading
 import time
@@ -24,7 +26,7 @@ from viewing import (
     until_true,
 )
 
-from tuimon.agent import listener
+from tuimon.agent import listener, server
 from tuimon.agent.client import LAG_FRAMES
 from tuimon.agent.publisher import PENDING, Publisher
 from tuimon.agent.server import CONNECTIONS, Server
@@ -119,6 +121,14 @@ def test_a_sample_whose_layout_never_came_is_told_to_nobody(directory: Path) -> 
         assert viewer.until_sample(2) == [HELLO, LAYOUT, sample(2)]
 
 
+def test_a_layout_that_is_published_again_is_told_once(directory: Path) -> None:
+    with publishing(directory) as publisher:
+        for record in (sample(1), LAYOUT, sample(2)):
+            publisher.publish(record)
+        with Viewer(publisher.path) as viewer:
+            assert viewer.until_sample(2) == [HELLO, LAYOUT, sample(1), sample(2)]
+
+
 def test_a_changed_introduction_is_given_again(directory: Path) -> None:
     introduction = [HELLO]
     publisher = Publisher(lambda: introduction[-1], Commands(), directory)
@@ -154,9 +164,10 @@ def stuck(directory: Path) -> Iterator[tuple[Publisher, Viewer, list[Any]]]:
         last = 5 * LAG_FRAMES
         for index in range(2, last + 1):
             publisher.publish(wide(index))
-            assert eager.until_sample(index)[-1] == wide(index)
             if index % 100 == 0:
                 publisher.publish(said[index // 100 - 1])
+            if index % (PENDING // 2) == 0:
+                assert eager.until_sample(index)[-1] == wide(index)
         yield publisher, lazy, said
 
 
@@ -193,37 +204,58 @@ def test_a_viewer_that_never_reads_does_not_hold_up_the_end(
     stuck: tuple[Publisher, Viewer, list[Any]],
 ) -> None:
     publisher, _, _ = stuck
-    publisher.close(BYE, timeout_s=PATIENCE_S)  # left long before
+    publisher.close(BYE)
     assert not threads()
     assert not publisher.path.exists()
 
 
-def test_when_time_is_short_a_viewer_of_the_past_gets_the_newest_and_the_end(directory: Path) -> None:
+@contextlib.contextmanager
+def saying_goodbye(directory: Path, half_s: float, deadline_s: float) -> Iterator[Viewer]:
+    """A viewer that has read nothing of a long past when the goodbye begins, so much time ahead of it.
+
+    After the block the goodbye must have ended.
+    """
     archive = past(wide(index) for index in range(1, 101))
-    server = Server(archive, lambda: encode(HELLO), Commands(), directory, check_s=1.0)
-    with Viewer(server.path) as viewer:
-        server.wait(PATIENCE_S)  # comes in
-        server.wait(PATIENCE_S)  # subscribes
-        server.serve()
+    serving = Server(archive, lambda: encode(HELLO), Commands(), directory, check_s=1.0)
+    with Viewer(serving.path) as viewer:
+        serving.wait(PATIENCE_S)  # comes in
+        serving.wait(PATIENCE_S)  # subscribes
+        serving.serve()
         archive.append(BYE)
         now_s = time.monotonic()
-        goodbye = threading.Thread(target=server.say_goodbye, args=(now_s, now_s + PATIENCE_S))
+        goodbye = threading.Thread(target=serving.say_goodbye, args=(now_s + half_s, now_s + deadline_s))
         goodbye.start()
+        yield viewer
+        goodbye.join(PATIENCE_S)
+        ended = not goodbye.is_alive()
+    goodbye.join()
+    serving.close()
+    assert ended
+
+
+def test_with_time_a_viewer_of_the_past_gets_all_of_it(directory: Path) -> None:
+    with saying_goodbye(directory, math.inf, math.inf) as viewer:
         told = viewer.rest()
-        goodbye.join()
-    server.close()
+    assert told == [HELLO, LAYOUT, *(wide(index) for index in range(1, 101)), BYE]
+
+
+def test_when_time_is_short_a_viewer_of_the_past_gets_the_newest_and_the_end(directory: Path) -> None:
+    with saying_goodbye(directory, 0.0, math.inf) as viewer:
+        told = viewer.rest()
     indices = [record.index for record in told if isinstance(record, Sample)]
     assert indices == [*range(1, len(indices)), 100] and len(indices) < 100
     assert told[-1] == BYE
 
 
-def test_without_any_time_the_end_does_not_wait(directory: Path) -> None:
-    archive = past(wide(index) for index in range(1, 101))
-    with publishing(directory, archive=archive) as publisher, Viewer(publisher.path) as viewer:
-        assert viewer.next() == HELLO
-        publisher.close(BYE, timeout_s=0.0)
-        assert not threads()
-        assert not publisher.path.exists()
+def test_who_takes_nothing_is_left(directory: Path) -> None:
+    with saying_goodbye(directory, math.inf, math.inf):
+        pass
+
+
+def test_when_time_is_over_all_are_left(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "STUCK_S", math.inf)
+    with saying_goodbye(directory, math.inf, 0.0):
+        pass
 
 
 @pytest.mark.parametrize(
@@ -263,6 +295,8 @@ def test_a_command_may_come_in_pieces_or_not_at_all(directory: Path) -> None:
         viewer.say(encode_command(Cadence(budget_ratio=0.5)))
         commands.wait_for(2)
         assert publisher.viewers == 1
+        publisher.publish(sample(1))
+        assert viewer.until_sample(1) == [HELLO, LAYOUT, sample(1)]
     assert commands.given == [Cadence(every=3), Cadence(budget_ratio=0.5)]
 
 

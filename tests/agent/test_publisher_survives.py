@@ -79,7 +79,7 @@ def test_a_second_publisher_of_one_process_is_told_so(directory: Path) -> None:
         before = held()
         with pytest.raises(OSError, match="somebody listens there already"):
             Publisher(lambda: HELLO, Commands(), directory).start()
-        assert held() == before
+        until_true(lambda: held() == before)  # the first has seen somebody look whether it listens
         assert answers(first.path)
 
 
@@ -117,7 +117,7 @@ def test_a_socket_that_cannot_come_back_harms_nobody(directory: Path) -> None:
     with publishing(directory, check_s=SOON_S) as publisher, Viewer(publisher.path) as viewer:
         shutil.rmtree(directory)
         directory.write_text("in the way")  # as good as a disk that is full
-        for index in range(1, 100):
+        for index in range(1, 21):
             publisher.publish(sample(index))
             assert viewer.until_sample(index)[-1] == sample(index)
         directory.unlink()
@@ -147,7 +147,7 @@ def test_without_descriptors_those_who_are_there_are_served(
                 attempts.clear()
                 patch.setattr(Listener, "accept", none_left)
                 later = Viewer(publisher.path)
-                for index in range(1, 50):
+                for index in range(1, 11):
                     publisher.publish(sample(index))
                     assert viewer.until_sample(index)[-1] == sample(index)
                 if check_s == 1000.0:
@@ -179,11 +179,12 @@ while True:
         ) as victim:
             assert victim.stdout is not None
             assert victim.stdout.readline() == b"reading\n"
-            for index in range(1, 200):
+            for index in range(1, 201):
                 publisher.publish(sample(index))
                 if index == 100:
                     victim.kill()
-                bystander.until_sample(index)
+                if index % 20 == 0:
+                    bystander.until_sample(index)
         until_true(lambda: publisher.viewers == 1)
 
 
