@@ -207,7 +207,8 @@ class Agent:
     def _after_backward(self) -> None:
         self._timer.end("backward")
         self._timed(self._probes.activations.flush)
-        self._timed(self._probes.parameters.after_backward)
+        if not self._outdated:  # a model that died has taken its parameters out of the inventory
+            self._timed(self._probes.parameters.after_backward)
 
     def _timed(self, act: Callable[[], None]) -> None:
         start_s = clock()

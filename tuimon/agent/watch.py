@@ -200,6 +200,8 @@ def _roots(model: Models, name: str | None) -> Iterator[tuple[str | None, nn.Mod
     if isinstance(model, nn.Module):
         yield name, model
         return
+    if not isinstance(model, Iterable):
+        raise TypeError(f"watch() takes a torch.nn.Module, or several, not {type(model).__name__}")
     named = model.items() if isinstance(model, Mapping) else ((None, one) for one in model)
     for key, one in named:
         if not isinstance(one, nn.Module):
