@@ -22,6 +22,7 @@ from tuimon.agent.losses import LossProbe
 from tuimon.agent.memory import cuda_bytes, rss_bytes
 from tuimon.agent.meter import Meter, clock
 from tuimon.agent.optimizers import Optimizers
+from tuimon.agent.pace import Pace
 from tuimon.agent.probes import Probes, Reading
 from tuimon.agent.schedule import Schedule
 from tuimon.agent.timing import StepTimer
@@ -51,7 +52,7 @@ class Agent:
         self.meter = Meter()
         self.inventory = Inventory(self._stale)
         self.optimizers = Optimizers(self.inventory)
-        self._timer = StepTimer(self.meter)
+        self._timer, self._pace = StepTimer(self.meter), Pace(self.meter)
         self.losses = LossProbe(
             self.guard, self._before_backward, self._after_backward, self._restart, self._skip
         )
@@ -63,11 +64,9 @@ class Agent:
         #: Steps that are not observed before the next that is.
         self._until = 0
         self._samples = 0
-        self._last_s: float | None = None
         #: Where the clock of the running optimizer hook stands.
         self._hook_s = 0.0
-        self._last_own_s = self._window_own_s = self._stock_s = 0.0
-        self._since_last = 0
+        self._stock_s = 0.0
         self._losses: dict[str, float | None] = {}
         self._first_backward = self._in_step = 0
         self._probes = Probes(self.inventory, backend, self.meter, self.guard, 0)
@@ -123,7 +122,7 @@ class Agent:
                 self._window_handles += [begins, root.register_forward_hook(Hook(self._root_ends))]
             self._window_handles.append(register_optimizer_step_pre_hook(self._before_step))
             self.losses.arm()
-        self._window_own_s = self.meter.total_s
+        self._pace.begin_window()
         self._probes.begin()
         self._begin()
 
@@ -268,7 +267,7 @@ class Agent:
 
     def _end_round(self) -> None:
         self.optimizers.close_round()
-        self._since_last += 1
+        self._pace.stepped()
         while self.commands:
             self._obey(self.commands.pop(0))
         if self._closed:
@@ -296,30 +295,19 @@ class Agent:
         self._outdated = self._outdated or self._probes.parameters.outgrown
         if reading.layout is not None:
             self._publish(reading.layout)
-        now_s = clock()
-        step_s = self._bare_step_s(now_s)
-        self._publish(self._sample(reading, skipped, now_s))
+        self._publish(self._sample(reading, skipped))
         self._hook_s = self.meter.settle(self._hook_s)
-        cost_s = self.meter.total_s - self._window_own_s
-        self._until = self.schedule.observed(cost_s, step_s) - 1
-        self._last_s, self._last_own_s, self._since_last = clock(), self.meter.total_s, 0
-        self.meter.mark(self._last_s)
+        self._until = self.schedule.observed(self._pace.cost_s, self._pace.bare_step_s()) - 1
+        self._pace.sampled()
         if self._until > 0:
             self._disarm()
         else:
             self._arm()
 
-    def _bare_step_s(self, now_s: float) -> float | None:
-        if self._last_s is None or not self._since_last:
-            return None
-        own_s = self.meter.total_s - self._last_own_s
-        return max(now_s - self._last_s - own_s, 0.0) / self._since_last
-
-    def _sample(self, reading: Reading, skipped: bool, now_s: float) -> Sample:
+    def _sample(self, reading: Reading, skipped: bool) -> Sample:
         self._samples += 1
         scale = self.losses.loss_scale
         losses = {name: loss for name, loss in self._losses.items() if loss is not None}
-        between = self._since_last or 1
         return Sample(
             index=self._samples,
             step=self.optimizers.step,
@@ -331,10 +319,10 @@ class Agent:
             grad_norm=reading.grad_norm,
             grad_norm_preclip=reading.grad_norm_preclip,
             microbatches=self.losses.microbatches,
-            step_s=None if self._last_s is None else (now_s - self._last_s) / between,
+            step_s=self._pace.step_s(),
             times=self._timer.times(),
             overhead_ratio=self.meter.ratio(),
-            overhead_s=self.meter.total_s - self._window_own_s,
+            overhead_s=self._pace.cost_s,
             every=self.schedule.every,
             dead_window=reading.dead_window,
             rss_bytes=rss_bytes(),

@@ -122,7 +122,7 @@ class ParameterProbe:
         try:
             group.sample.take(group.parameters)
         except ValueError:
-            # The model has another type since (`.double()`): neither sampler nor rows fit, so nothing is read.
+            # The model has another type since (`.double()`): neither sampler nor rows fit it.
             self.outgrown = True
             return
         group.taken = True
