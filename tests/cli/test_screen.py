@@ -2,75 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
-import pty
-import select
-import struct
-import subprocess
-import sys
-import termios
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from agent_double import frames, sample
-from command_line import BYE, GREETING, PATIENCE_S, PID, Agent
-
-
-class Terminal:
-    """A terminal of that size in which `tuimon` runs, as its person sees it."""
-
-    def __init__(self, columns: int, rows: int, runtime: Path, *arguments: object) -> None:
-        self._own, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))
-        environment = {**os.environ, "TERM": "xterm-256color", "XDG_RUNTIME_DIR": str(runtime)}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tuimon", *map(str, arguments)],
-            stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True,
-        )  # fmt: skip
-        os.close(theirs)
-        self.shown = ""
-
-    def until(self, text: str) -> None:
-        """Read what is drawn until it holds this text."""
-        while text not in self.shown:
-            assert self._read(), f"{text!r} was never drawn: {self.shown[-2000:]!r}"
-
-    def press(self, keys: str) -> None:
-        os.write(self._own, keys.encode())
-
-    def to_the_end(self) -> int:
-        """Read until the process has left the terminal; its exit code."""
-        while self._read():
-            pass
-        return self.process.wait(PATIENCE_S)
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        os.close(self._own)
-
-    def _read(self) -> bool:
-        deadline_s = time.monotonic() + PATIENCE_S
-        readable, _, _ = select.select([self._own], [], [], deadline_s - time.monotonic())
-        assert readable, f"nothing more is drawn after {self.shown[-2000:]!r}"
-        with contextlib.suppress(OSError):  # the other side has closed the terminal
-            drawn = os.read(self._own, 65536).decode(errors="replace")
-            self.shown += drawn
-            return bool(drawn)
-        return False
-
-
-@contextlib.contextmanager
-def terminal(columns: int, rows: int, runtime: Path, *arguments: object) -> Iterator[Terminal]:
-    shown = Terminal(columns, rows, runtime, *arguments)
-    try:
-        yield shown
-    finally:
-        shown.close()
+from command_line import BYE, GREETING, PID, Agent
+from terminal import terminal
 
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 48)])

@@ -33,8 +33,10 @@ def has_screen() -> bool:
     return all(stream.isatty() for stream in streams) and os.environ.get("TERM", "dumb") != "dumb"
 
 
-def open_screen(pid: int) -> int:
+def open_screen(pid: int, leaving: str | None = None) -> int:
     """Show the monitor until the person leaves it, then say in a line or two what was seen.
+
+    `leaving` tells what that means for a training that has not ended; by default that it goes on.
 
     Raises:
         Failure: there is no agent to be found, or none that answers.
@@ -50,5 +52,5 @@ def open_screen(pid: int) -> int:
     state = app.session.connection
     if app.session.hello is None and state.reason is not None:
         raise Failure(state.reason)
-    print("\n".join(parting_lines(app.session, pid)))
+    print("\n".join(parting_lines(app.session, leaving or f"left; process {pid} goes on")))
     return FINE

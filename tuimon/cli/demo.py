@@ -10,6 +10,7 @@ from tuimon.cli.attach import has_screen, open_screen
 from tuimon.demo.scenario import HEALTHY, SCENARIOS, Scenario
 
 if TYPE_CHECKING:
+    from tuimon.session.change import Change
     from tuimon.session.session import Session
 
 #: Steps without a terminal, where nobody ends it with a key: some ten seconds on two cores.
@@ -32,38 +33,52 @@ def demo(scenario: str | None, steps: int | None) -> int:
     The training runs in a process of its own and ends with the monitor. Without a terminal, prints
     the lines of `tuimon record`, and a summary.
     """
-    from tuimon.cli.training import demo_training
-
     shown = SCENARIOS[scenario or HEALTHY.name]
     if has_screen():
-        click.echo("starting the training ...", err=True)
-        with demo_training(shown.name, steps) as pid:
-            return open_screen(pid)
-    steps = steps or DEFAULT_STEPS
-    with demo_training(shown.name, steps) as pid:
-        return _print_run(pid, shown)
+        return _on_screen(shown, steps)
+    return _in_lines(shown, steps or DEFAULT_STEPS)
 
 
-def _print_run(pid: int, scenario: Scenario) -> int:
+# Both import all they need before the training starts, so that they are there for its first steps.
+
+
+def _on_screen(scenario: Scenario, steps: int | None) -> int:
+    import tuimon.tui.app  # noqa: F401
+    from tuimon.cli.training import demo_training
+
+    click.echo("starting the training ...", err=True)
+    with demo_training(scenario.name, steps) as training:
+        training.let_end()
+        return open_screen(training.pid, "left the demo; its training ends with it")
+
+
+def _in_lines(scenario: Scenario, steps: int) -> int:
     from tuimon.cli.following import follow_process
     from tuimon.cli.record import text_writer
+    from tuimon.cli.training import demo_training
     from tuimon.session.session import Session
 
-    session = Session()
-    code = follow_process(pid, text_writer(), session=session)
+    session, put = Session(), text_writer()
+    with demo_training(scenario.name, steps) as training:
+
+        def write(session: Session, change: Change) -> None:
+            training.let_end()
+            put(session, change)
+
+        code = follow_process(training.pid, write, session=session)
     print(_summary(session, scenario))
     return code
 
 
 def _summary(session: Session, scenario: Scenario) -> str:
-    from tuimon.cli.lines import number, percent
+    from tuimon.cli.lines import last_step, number, percent
 
     losses = session.history.scalar("loss").values
-    last = session.last
+    last, steps = session.last, last_step(session)
     if last is None:
         return f"demo ({scenario.name}): ended before the first observed step"
     told = (
-        f"demo ({scenario.name}): {last.step} steps, loss {number(float(losses[0]))} -> "
+        f"demo ({scenario.name}): {steps} step{'' if steps == 1 else 's'}, loss {number(float(losses[0]))} -> "
         f"{number(last.loss)}, watching cost {percent(last.overhead_ratio)}"
     )
     if scenario.rule is None:

@@ -47,11 +47,17 @@ def text_lines(session: Session, change: Change) -> list[str]:
             return _connection(session, state)
 
 
-def parting_lines(session: Session, pid: int) -> list[str]:
-    """What a person who closes the screen goes away with."""
-    ended = session.connection.status == "ended"
-    goes_on = session.connection.reason or "ended" if ended else f"left; process {pid} goes on"
-    return _end(session, goes_on)
+def parting_lines(session: Session, leaving: str) -> list[str]:
+    """What a person who closes the screen goes away with; `leaving` if the training has not ended."""
+    state = session.connection
+    return _end(session, (state.reason or "ended") if state.status == "ended" else leaving)
+
+
+def last_step(session: Session) -> int | None:
+    """The step at which the training said goodbye, else the newest observed one; None before the first."""
+    if session.bye is not None:
+        return session.bye.step
+    return None if session.last is None else session.last.step
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -76,14 +82,14 @@ def _hello(hello: Hello, layout: Layout | None) -> str:
 
 
 def _sample(sample: Sample) -> str:
-    unclipped = sample.grad_norm_preclip
-    before = "" if unclipped is None else f" (before clipping {number(unclipped)})"
+    norm, unclipped = number(sample.grad_norm), number(sample.grad_norm_preclip)
+    before = "" if unclipped in (UNKNOWN, norm) else f" (before clipping {unclipped})"
     pace = UNKNOWN if sample.step_s is None else f"{1000.0 * sample.step_s:.3g} ms"
     losses = f"  {_values(sample.losses)}" if sample.losses else ""
     return (
         f"step {sample.step}  loss {number(sample.loss)}{losses}"
         f"  lr {', '.join(number(lr, 3) for lr in sample.lr) or UNKNOWN}"
-        f"  gradient norm {number(sample.grad_norm)}{before}"
+        f"  gradient norm {norm}{before}"
         f"  {pace} a step  watching costs {percent(sample.overhead_ratio)}"
     )
 
@@ -109,8 +115,8 @@ def _connection(session: Session, state: ConnectionState) -> list[str]:
 
 def _end(session: Session, reason: str) -> list[str]:
     """The digest: how far it came, and everything that fired."""
-    last = session.last
-    reached = "" if last is None else f" at step {last.step}"
+    step = last_step(session)
+    reached = "" if step is None else f" at step {step}"
     lines = [f"end{reached}: {_FAREWELLS.get(reason, reason)}"]
     for rule, told in session.digest().items():
         where = told["where"]

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import IO
 
@@ -24,9 +24,23 @@ _POLL_S = 0.02
 _LEAVE_TIMEOUT_S = 5.0
 
 
+class DemoTraining:
+    """A running training, until its starter leaves or is gone."""
+
+    def __init__(self, pid: int, pipe: IO[bytes]) -> None:
+        self.pid = pid
+        self._pipe = pipe
+
+    def let_end(self) -> None:
+        """Someone watches: the process may end as soon as the training is over. Idempotent."""
+        # It may have failed by now; then the pipe is broken, and the connection tells.
+        with suppress(OSError):
+            self._pipe.write(b"\n")
+
+
 @contextmanager
-def demo_training(scenario: str, steps: int | None) -> Iterator[int]:
-    """The pid of a running demo training that an agent watches; it is ended on leaving.
+def demo_training(scenario: str, steps: int | None) -> Iterator[DemoTraining]:
+    """A running demo training that an agent watches; it is ended on leaving.
 
     Raises:
         Failure: PyTorch is missing, or the training did not start.
@@ -40,12 +54,14 @@ def demo_training(scenario: str, steps: int | None) -> Iterator[int]:
         # Its own session: Ctrl-C is for the viewer. It ends when this end of the pipe closes,
         # which the kernel sees to however this process ends.
         child = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=output, stderr=output, start_new_session=True
+            command, bufsize=0, stdin=subprocess.PIPE, stdout=output, stderr=output, start_new_session=True
         )
+        assert child.stdin is not None
         try:
             _wait_for_agent(child, output)
-            yield child.pid
+            yield DemoTraining(child.pid, child.stdin)
         finally:
+            child.stdin.close()
             _end(child)
 
 
@@ -70,8 +86,6 @@ def _last_line(output: IO[str]) -> str:
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    if child.stdin is not None:
-        child.stdin.close()
     try:
         child.wait(_LEAVE_TIMEOUT_S)
     except subprocess.TimeoutExpired:

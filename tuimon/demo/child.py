@@ -8,22 +8,29 @@ import sys
 import threading
 
 
-def end_with_starter() -> None:
-    """Interrupt the main thread once standard input is closed: the starter is gone, even by kill -9."""
+def listen_to_starter() -> threading.Event:
+    """Hear from standard input what the starter does; the event is set once it watches.
 
-    def wait() -> None:
+    When the pipe closes the starter is gone, even by kill -9, and the main thread is interrupted.
+    """
+    watched = threading.Event()
+
+    def listen() -> None:
         while os.read(0, 4096):
-            pass
+            watched.set()
         _thread.interrupt_main()
 
-    threading.Thread(target=wait, name="tuimon-demo-starter", daemon=True).start()
+    threading.Thread(target=listen, name="tuimon-demo-starter", daemon=True).start()
+    return watched
 
 
 if __name__ == "__main__":
-    end_with_starter()
+    starter_watches = listen_to_starter()
     from tuimon.demo.train import main
 
     try:
         main()
+        # A few steps are over before anyone can look; the agent remembers them.
+        starter_watches.wait()
     except KeyboardInterrupt:
         sys.exit(0)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
 
 import torch
 from torch.nn import functional as F
@@ -71,8 +70,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--every", type=int, help="observe every so many steps, whatever that costs")
     options = parser.parse_args()
-    # A model this small gains nothing from more threads, and a machine may have a hundred.
-    torch.set_num_threads(min(2, os.cpu_count() or 1))
+    # A model this small gains little from more threads, and waits long where they share a busy core.
+    torch.set_num_threads(1)
     train(options.scenario, options.steps, options.seed, options.every)
 
 
