@@ -77,9 +77,10 @@ def _summary(session: Session, scenario: Scenario) -> str:
     last, steps = session.last, last_step(session)
     if last is None:
         return f"demo ({scenario.name}): ended before the first observed step"
+    begun, ended = number(float(losses[0])), number(last.loss)
     told = (
-        f"demo ({scenario.name}): {steps} step{'' if steps == 1 else 's'}, loss {number(float(losses[0]))} -> "
-        f"{number(last.loss)}, watching cost {percent(last.overhead_ratio)}"
+        f"demo ({scenario.name}): {steps} step{'' if steps == 1 else 's'}, loss {begun} -> {ended}, "
+        f"watching cost {percent(last.overhead_ratio)}"
     )
     if scenario.rule is None:
         return f"{told}; alerts: {', '.join(session.digest()) or 'none, as it should be'}"
