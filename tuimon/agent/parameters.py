@@ -109,7 +109,7 @@ class ParameterProbe:
         found = [
             (i, gradient)
             for i, (p, slot) in enumerate(zip(self._inventory.parameters, self.gradient_slots, strict=True))
-            if slot is not None and (gradient := p.tensor.grad) is not None
+            if slot is not None and (gradient := _gradient(p.tensor)) is not None
         ]
         if self._clips and found:
             squares = self._backend.sum_squares([_readable(gradient) for _, gradient in found])
@@ -119,10 +119,14 @@ class ParameterProbe:
     def before_step(self, positions: Sequence[int]) -> None:
         """Sample the weights before an optimizer moves them, and see whether its gradients were changed."""
         group = self._group(positions)
+        weights = [_readable(p) for p in group.parameters]
+        # The model has another type or device since (`.double()`, `.cuda()`): the rows do not fit it.
+        if not all(weight.is_cpu for weight in weights):
+            self.outgrown = True
+            return
         try:
-            group.sample.take(group.parameters)
+            group.sample.take(weights)
         except ValueError:
-            # The model has another type since (`.double()`): neither sampler nor rows fit it.
             self.outgrown = True
             return
         group.taken = True
@@ -140,14 +144,14 @@ class ParameterProbe:
             self._compare(group)
         self._marks = {}
         self._applied_sq += [self._preclip_sq[i] for i in group.positions if i in self._preclip_sq]
-        gradients = [p.grad for p in group.parameters]
+        gradients = [_gradient(p) for p in group.parameters]
         slots = [slot for slot, g in zip(group.gradient_slots, gradients, strict=True) if g is not None]
         tensors = [_readable(g) for g in gradients if g is not None]
         weights = [_readable(p) for p in group.parameters]
         rows = np.concatenate((np.array(slots, dtype=np.int64), group.weight_slots))
         self._table.accumulate(rows, tensors + weights)
         if group.taken:
-            self._updates[group.weight_slots] = group.sample.ratios(group.parameters)
+            self._updates[group.weight_slots] = group.sample.ratios(weights)
             group.taken = False
 
     def _compare(self, group: _Group) -> None:
@@ -190,6 +194,14 @@ def slot_of(parameter: torch.Tensor) -> Slot | None:
         return None
     tensor = parameter.detach()
     return slot_for(tensor if dense(tensor) else tensor.contiguous())
+
+
+def _gradient(parameter: torch.Tensor) -> torch.Tensor | None:
+    """A parameter's gradient, if the kernels that fit the parameter fit it too."""
+    gradient = parameter.grad
+    if gradient is None or gradient.dtype is not parameter.dtype or not gradient.is_cpu:
+        return None
+    return gradient
 
 
 def _readable(tensor: torch.Tensor) -> torch.Tensor:
