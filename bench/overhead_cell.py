@@ -91,6 +91,15 @@ class Cell:
         _steps(self.bare, many)
         return (time.perf_counter() - start_s) / many
 
+    def whole_periods(self, steps: int) -> int:
+        """At least so many steps and two periods of the cadence at present, and a multiple of it.
+
+        A block that holds a sample by luck says nothing about a budget.
+        """
+        every = _ask().get("every", 1) if self.mode.tuimon else 1
+        assert isinstance(every, int)
+        return every * max(2, -(-steps // every))
+
     def rounds(self, steps: int) -> Iterator[list[Block]]:
         """ABBA for ever: four blocks of so many steps each, bare, watched, watched, bare."""
         while True:
@@ -192,7 +201,7 @@ def main() -> None:
     print(json.dumps("loaded"), flush=True)
     sys.stdin.readline()
     step_s = cell.warm()
-    rounds = cell.rounds(max(2, round(mode.longer * float(block_s) / step_s)))
+    rounds = cell.rounds(cell.whole_periods(max(2, round(mode.longer * float(block_s) / step_s))))
     print(json.dumps({"step_s": step_s}), flush=True)
     for _ in sys.stdin:
         print(json.dumps([asdict(block) for block in next(rounds)]), flush=True)

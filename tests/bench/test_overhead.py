@@ -135,6 +135,14 @@ def test_the_bare_twin_steps_as_if_nobody_watched(monkeypatch: pytest.MonkeyPatc
     assert calls == ["backward", "before", "after", "backward"]
 
 
+@pytest.mark.parametrize(("every", "steps"), [(1, 10), (4, 12), (7, 14), (30, 60)])
+def test_a_block_holds_whole_periods(every: int, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = Cell("mlp", MODES["none"])
+    cell.mode = MODES["budget"]
+    monkeypatch.setattr("bench.overhead_cell._ask", lambda: {"every": every})
+    assert cell.whole_periods(10) == steps
+
+
 @pytest.mark.parametrize(("told", "every"), [({"steps": 50}, None), ({"steps": 50, "samples": 49}, 1)])
 def test_an_agent_that_gave_up_yields_no_figures(told: dict[str, int], every: int | None) -> None:
     with pytest.raises(SystemExit, match="did not watch to the end"):
