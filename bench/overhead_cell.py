@@ -39,6 +39,8 @@ _BACKWARD = torch.autograd.backward
 _DRAIN_S = 0.05
 #: The budget is promised from here on: by then the agent has timed itself.
 _WARM_STEPS = 50
+#: Steps of each twin at the start of a turn that are not timed.
+_AGAIN_STEPS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,10 @@ class Cell:
     def rounds(self, steps: int) -> Iterator[list[Block]]:
         """ABBA for ever: four blocks of so many steps each, bare, watched, watched, bare."""
         while True:
+            # Other processes had the machine meanwhile: without this the first block, a bare one, pays for it.
+            _steps(self.bare, _AGAIN_STEPS)
+            _steps(self.watched, _AGAIN_STEPS)
+            self.watched_steps += _AGAIN_STEPS
             yield [self._block(watched, steps) for watched in (False, True, True, False)]
 
     def close(self) -> dict[str, object]:

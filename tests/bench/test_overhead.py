@@ -161,4 +161,5 @@ def test_a_round_is_bare_watched_watched_bare(mode: str) -> None:
     blocks = next(cell.rounds(steps=2))
     assert [one.watched for one in blocks] == [False, True, True, False]
     assert all(one.steps == 2 and one.cpu_s > 0 and one.wall_s > 0 for one in blocks)
-    assert cell.close() == {"steps": 5}
+    # One to warm up, three at the start of the turn, two blocks of two.
+    assert cell.close() == {"steps": 8}
