@@ -105,7 +105,7 @@ class Cell:
     def rounds(self, steps: int) -> Iterator[list[Block]]:
         """ABBA for ever: four blocks of so many steps each, bare, watched, watched, bare."""
         while True:
-            # Other processes had the machine meanwhile: without this the first block, a bare one, pays for it.
+            # Others had the machine meanwhile: without this the first block, a bare one, pays for it.
             _steps(self.bare, _AGAIN_STEPS)
             _steps(self.watched, _AGAIN_STEPS)
             self.watched_steps += _AGAIN_STEPS
