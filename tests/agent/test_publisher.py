@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -27,8 +28,9 @@ from viewing import (
 )
 
 from tuimon.agent import listener, server
+from tuimon.agent import publisher as publisher_module
 from tuimon.agent.client import LAG_FRAMES
-from tuimon.agent.publisher import PENDING, Publisher
+from tuimon.agent.publisher import BATCH, PACE_S, PENDING, Publisher
 from tuimon.agent.server import CONNECTIONS, Server
 from tuimon.attach.events import Ended
 from tuimon.attach.mailbox import Mailbox
@@ -256,6 +258,64 @@ def test_when_time_is_over_all_are_left(directory: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(server, "STUCK_S", math.inf)
     with saying_goodbye(directory, math.inf, 0.0):
         pass
+
+
+@pytest.mark.parametrize("pace_s", [0.0, PACE_S])
+def test_what_is_published_after_a_pause_wakes_the_thread(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, pace_s: float
+) -> None:
+    monkeypatch.setattr(publisher_module, "PACE_S", pace_s)
+    with publishing(directory, check_s=1000.0) as publisher, Viewer(publisher.path) as viewer:
+        viewer.next()
+        for index in range(1, 30):
+            publisher.publish(sample(index))
+            viewer.until_sample(index)
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_the_thread_looks_by_itself_only_for_viewers(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, watched: bool
+) -> None:
+    waits, wakes = [], []
+    wait, wake = Server.wait, Server.wake
+    monkeypatch.setattr(Server, "wait", lambda self, s: (waits.append(s), wait(self, s)))
+    monkeypatch.setattr(Server, "wake", lambda self: (wakes.append(1), wake(self)))
+    with publishing(directory, check_s=1000.0) as publisher, contextlib.ExitStack() as stack:
+        viewer = stack.enter_context(Viewer(publisher.path)) if watched else None
+        if viewer is not None:
+            viewer.next()
+        for index in range(1, 10 * BATCH):  # one less: the layout is the first of them
+            publisher.publish(sample(index))
+        if viewer is not None:
+            viewer.until_sample(1)
+        else:
+            assert len(wakes) <= 10
+        publisher.close(BYE)
+    assert (PACE_S in waits) == watched
+
+
+def test_what_was_sent_is_held_by_nobody_but_the_archive(directory: Path) -> None:
+    archive = past([sample(1)])
+    serving = Server(archive, lambda: encode(HELLO), Commands(), directory, check_s=1.0)
+    with Viewer(serving.path) as viewer:
+        serving.wait(PATIENCE_S)  # comes in
+        serving.wait(PATIENCE_S)  # subscribes
+        newest = archive.newest_sample
+        assert newest is not None
+        before = sys.getrefcount(newest.frame)
+        serving.serve()
+        assert viewer.until_sample(1)[-1] == sample(1)
+        assert sys.getrefcount(newest.frame) == before
+    serving.close()
+
+
+def test_what_is_published_too_late_is_not_kept(directory: Path) -> None:
+    late = sample(1)
+    before = sys.getrefcount(late)
+    with publishing(directory) as publisher:
+        publisher.close(BYE)
+        publisher.publish(late)
+        assert sys.getrefcount(late) == before
 
 
 @pytest.mark.parametrize(

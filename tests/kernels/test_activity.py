@@ -185,7 +185,8 @@ def test_dtypes_by_name() -> None:
 
 
 def test_in_a_pair_only_channels_silent_in_both_count(backend: Backend) -> None:
-    slots = [Slot(6, DType.FLOAT32, 3, Layout.ROWS), Slot(4, DType.FLOAT32), Slot(6, DType.FLOAT32, 3, Layout.ROWS)]
+    rows = Slot(6, DType.FLOAT32, 3, Layout.ROWS)
+    slots = [rows, Slot(4, DType.FLOAT32), rows]
     table = backend.SketchTable(slots)
     outputs = torch.tensor([[-1.0, -1.0, 1.0], [-2.0, -1.0, -1.0]])
     gradients = torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
