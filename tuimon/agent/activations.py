@@ -16,6 +16,7 @@ from tuimon.agent.hooks import Hook
 from tuimon.agent.meter import Meter, clock
 from tuimon.agent.points import Point, limits_of
 from tuimon.agent.rows import RowTable
+from tuimon.agent.transforms import is_batch, transforming
 from tuimon.records.layout import TensorInfo, TensorKind
 from tuimon_kernels import Activity, slot_for
 
@@ -81,7 +82,7 @@ class ActivationProbe:
 
         def forward_hook(module: torch.nn.Module, args: Any, output: Any) -> None:
             # Asked first, so that a compiler that traces this hook finds nothing in it to depend on.
-            if compiling() or not self._armed or not enabled():
+            if compiling() or not self._armed or not enabled() or transforming() is not None:
                 return
             start_s = clock()
             try:
@@ -137,12 +138,12 @@ class ActivationProbe:
         meter = self._meter
 
         def node_hook(gradients: Any) -> None:
-            if not self._armed:
+            if not self._armed or transforming() is not None:
                 return
             start_s = clock()
             try:
                 for gradient in gradients:
-                    if gradient is not None and gradient.dtype is point.dtype:
+                    if gradient is not None and gradient.dtype is point.dtype and not is_batch(gradient):
                         self._read(point.gradient_slot, gradient, None)
                         break
             except Exception as error:

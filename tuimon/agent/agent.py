@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
+from tuimon.agent.engine import EngineTap
 from tuimon.agent.guard import Guard
 from tuimon.agent.hooks import Hook
 from tuimon.agent.inventory import Inventory
@@ -26,6 +27,7 @@ from tuimon.agent.pace import Pace
 from tuimon.agent.probes import Probes, Reading
 from tuimon.agent.schedule import Schedule
 from tuimon.agent.timing import StepTimer
+from tuimon.agent.transforms import transforming
 from tuimon.records.sample import Log, Sample
 from tuimon.wire.commands import Cadence, Detach
 
@@ -53,9 +55,11 @@ class Agent:
         self.inventory = Inventory(self._stale)
         self.optimizers = Optimizers(self.inventory)
         self._timer, self._pace = StepTimer(self.meter), Pace(self.meter)
+        self.tap = EngineTap(self.guard)
         self.losses = LossProbe(
-            self.guard, self._before_backward, self._after_backward, self._restart, self._skip
-        )
+            self.guard, self.tap, self._before_backward, self._after_backward, self._restart, self._skip,
+            self.inventory.has_any,
+        )  # fmt: skip
         self._handles: list[RemovableHandle] = []
         self._window_handles: list[RemovableHandle] = []
         self.commands: list[Command] = []
@@ -166,7 +170,7 @@ class Agent:
     # -- inside a window ------------------------------------------------------------------------------
 
     def _root_begins(self, root: torch.nn.Module, args: Any, kwargs: Any) -> None:
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or transforming() is not None:
             return
         start_s = clock()
         try:
