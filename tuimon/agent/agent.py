@@ -25,6 +25,7 @@ from tuimon.agent.meter import Meter, clock
 from tuimon.agent.optimizers import Optimizers
 from tuimon.agent.pace import Pace
 from tuimon.agent.probes import Probes, Reading
+from tuimon.agent.scaler import left_out
 from tuimon.agent.schedule import Schedule
 from tuimon.agent.timing import StepTimer
 from tuimon.agent.transforms import transforming
@@ -175,6 +176,7 @@ class Agent:
         start_s = clock()
         try:
             self._probes.activations.root = weakref.ref(root)
+            self._probes.activations.learns = torch.is_grad_enabled()
             evaluates = not root.training and not self._probes.activations.eval_is_training
             if not self._armed or evaluates or not torch.is_grad_enabled():
                 return
@@ -212,6 +214,10 @@ class Agent:
         self._timed(self._probes.activations.flush)
         if not self._outdated:  # a model that died has taken its parameters out of the inventory
             self._timed(self._probes.parameters.after_backward)
+        if self.optimizers.complete:
+            self._hook_s = clock()
+            self._end_round()
+            self.meter.settle(self._hook_s)
 
     def _timed(self, act: Callable[[], None]) -> None:
         start_s = clock()
@@ -240,9 +246,13 @@ class Agent:
             if not positions:
                 self._let_go()
                 return
+            if left_out(optimizer):
+                self._timer.end("optimizer")
+                return
             if self._armed:
                 self._observe_step(optimizer, positions)
-            if self.optimizers.stepped(optimizer):
+            # An optimizer in backward steps one parameter after the other: the step ends with the backward.
+            if self.optimizers.stepped(optimizer) and not self.losses.in_backward:
                 self._end_round()
         except Exception as error:
             self.guard.take(error)
@@ -259,8 +269,9 @@ class Agent:
         self._probes.parameters.after_step(positions, compare=closure)
         # A closure is evaluated as often as the optimizer likes (LBFGS): its first loss is that of the step.
         upto = self._in_step + 1 if closure else None
-        name = f"{type(optimizer).__name__}.{self.optimizers.known.index(optimizer)}"
-        self._losses[name] = self.losses.loss(first, upto)
+        if self.losses.microbatches > first or not self._losses:
+            name = f"{type(optimizer).__name__}.{self.optimizers.known.index(optimizer)}"
+            self._losses[name] = self.losses.loss(first, upto)
 
     def _skip(self) -> None:
         """A gradient scaler finished its step. Without an optimizer's step since backward it was skipped."""

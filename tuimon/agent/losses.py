@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from tuimon.agent.scaler import scaler_types
+
 if TYPE_CHECKING:
     from tuimon.agent.engine import EngineTap
     from tuimon.agent.guard import Guard
@@ -36,6 +38,8 @@ class LossProbe:
         self._asked: list[bool] = []
         #: Whether the run of the engine that is on is one of those.
         self._counted = False
+        #: Whether one that counts is running.
+        self.in_backward = False
 
     def arm(self) -> None:
         """Watch backward, and a gradient scaler if there is one."""
@@ -43,8 +47,7 @@ class LossProbe:
         if self._patches:
             return
         self._tap.add(self)
-        scaler = getattr(torch.amp, "GradScaler", None)
-        if scaler is not None:
+        for scaler in scaler_types():
             self._patch(scaler, "scale", self._wrap_scale)
             self._patch(scaler, "update", self._wrap_update)
 
@@ -56,7 +59,7 @@ class LossProbe:
 
     def disarm(self) -> None:
         """Restore what was there; where somebody wrapped ours meanwhile, it stays and only passes through."""
-        self._armed = False
+        self._armed = self.in_backward = False
         self._tap.remove(self)
         for owner, name, original, ours in self._patches:
             if getattr(owner, name) is ours:
@@ -69,17 +72,19 @@ class LossProbe:
 
     def run_begins(self, roots: Sequence[Any], inputs: Sequence[Any] | None) -> None:
         """See `Listener.run_begins`."""
-        self._counted = self._armed and (inputs is None or self._trains(inputs))
+        self._counted = self.in_backward = self._armed and (inputs is None or self._trains(inputs))
         if self._counted:
             self._see(roots, inputs is not None)
 
     def run_ends(self, inputs: Sequence[Any] | None, result: Sequence[Any] | None) -> None:
         """See `Listener.run_ends`."""
+        self.in_backward = False
         if self._counted and self._armed:
             self._after()
 
     def run_failed(self) -> None:
         """See `Listener.run_failed`."""
+        self.in_backward = False
         if self._counted:
             self._failed()
 
