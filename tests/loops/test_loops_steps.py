@@ -1,4 +1,4 @@
-"""What a step is: microbatches, clipping, optimizers inside of backward, optimizers that take turns."""
+"""What a step is made of: microbatches, gradients before and after clipping, forwards that run twice."""
 
 from __future__ import annotations
 
@@ -57,30 +57,3 @@ def test_checkpointing_counts_nothing_twice(observed: Observed) -> None:
         *(f"{block}.{m}" for block in ("plain", "reentrant", "other") for m in units),
         "head",
     ]
-
-
-def test_an_optimizer_in_backward_shows_the_gradients_that_it_frees(observed: Observed) -> None:
-    run = observed("in_backward.py")
-    assert run.said == run.bare
-    for sample, truth in run.pairs():
-        assert sample["loss"] == truth["loss"]
-        assert sample["losses"] == {}
-        assert sample["microbatches"] == 1
-        assert close(sample["grad_norm"], truth["grad_norm"], NORM)
-        assert len(tensors(sample, "gradient")) == len(tensors(sample, "weight")) == 4
-        assert all(weight["update_ratio"] is not None for weight in tensors(sample, "weight").values())
-        assert len(tensors(sample, "output_gradient")) == 3
-
-
-def test_optimizers_that_take_turns_make_one_step(observed: Observed) -> None:
-    run = observed("gan.py", steps=20)
-    assert run.said == run.bare
-    assert sorted(run.hello["optimizers"]) == ["Adam", "RMSprop"]
-    assert {name.split(".")[0] for name in run.hello["layers"]} == {"Sequential", "Sequential-2"}
-    # The first turns after the attach may belong to a round that had begun before.
-    complete = list(run.pairs())[1:]
-    assert len(complete) == len(run.samples) - 1
-    for sample, truth in complete:
-        assert {name.split(".")[0]: loss for name, loss in sample["losses"].items()} == truth["losses"]
-        assert len(sample["lr"]) == 2
-        assert len(tensors(sample, "gradient")) == 8
