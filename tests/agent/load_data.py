@@ -22,7 +22,7 @@ class Rows(Dataset):
 
     def __getitem__(self, i):
         here = [thread.name for thread in threading.enumerate() if thread.name.startswith("tuimon")]
-        watched = "tuimon.agent.watch" in sys.modules and bool(sys.modules["tuimon.agent.watch"]._current)
+        watched = "tuimon.agent.watch" in sys.modules and bool(sys.modules["tuimon.agent.watch"].current())
         return torch.tensor([float(len(here)), float(watched), 0.0, float(i)])
 
 

@@ -13,8 +13,7 @@ from torch import nn
 from torch.optim import optimizer as optimizer_module
 
 import tuimon
-from tuimon.agent import activations, agent, parameters
-from tuimon.agent.engine import ENGINE
+from tuimon.agent import activations, agent, parameters, watcher
 from tuimon.records.hello import Hello
 from tuimon.records.sample import Bye, Log
 
@@ -35,7 +34,7 @@ def hooks(model: nn.Module) -> int:
     found = sum(len(getattr(module, table)) for module in model.modules() for table in tables)
     found += sum(len(p._post_accumulate_grad_hooks or ()) for p in model.parameters() if hasattr(p, "_x"))
     found += len(optimizer_module._global_optimizer_pre_hooks)
-    wrapped = (getattr(torch.autograd, ENGINE), torch.amp.GradScaler.scale, torch.amp.GradScaler.update)
+    wrapped = (torch.autograd.backward, torch.amp.GradScaler.scale, torch.amp.GradScaler.update)
     return found + sum(hasattr(one, "__wrapped__") for one in wrapped)
 
 
@@ -68,8 +67,7 @@ def test_after_close_everything_is_as_before(runtime: Path) -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     step(model, optimizer)
     before = hooks(model), len(optimizer_module._global_optimizer_post_hooks)
-    backward = getattr(torch.autograd, ENGINE)
-    threads, open_before = set(threading.enumerate()), descriptors()
+    backward, threads, open_before = torch.autograd.backward, set(threading.enumerate()), descriptors()
     for _ in range(2):
         with tuimon.watch(model, optimizer, every=1) as monitor:
             path = monitor.path
@@ -79,7 +77,7 @@ def test_after_close_everything_is_as_before(runtime: Path) -> None:
                 step(model, optimizer)
             assert hooks(model) > before[0]
         assert (hooks(model), len(optimizer_module._global_optimizer_post_hooks)) == before
-        assert getattr(torch.autograd, ENGINE) is backward
+        assert torch.autograd.backward is backward
         assert set(threading.enumerate()) == threads
         assert descriptors() == open_before
         assert not path.exists()
@@ -89,22 +87,22 @@ def test_after_close_everything_is_as_before(runtime: Path) -> None:
 def test_a_backward_that_somebody_else_wrapped_meanwhile_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     model = mlp()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    bare = getattr(torch.autograd, ENGINE)
+    bare = torch.autograd.backward
     calls: list[int] = []
     with observing(model):
-        ours = getattr(torch.autograd, ENGINE)
+        ours = torch.autograd.backward
 
         def theirs(*args: object, **kwargs: object) -> object:
             calls.append(1)
-            return ours(*args, **kwargs)
+            return ours(*args, **kwargs)  # type: ignore[arg-type, func-returns-value]
 
-        monkeypatch.setattr(torch.autograd, ENGINE, theirs)
+        monkeypatch.setattr(torch.autograd, "backward", theirs)
         step(model, optimizer)
-    assert getattr(torch.autograd, ENGINE) is theirs
+    assert torch.autograd.backward is theirs
     step(model, optimizer)
     assert calls == [1, 1]
     monkeypatch.undo()
-    setattr(torch.autograd, ENGINE, bare)
+    torch.autograd.backward = bare
 
 
 @pytest.mark.parametrize(
@@ -174,7 +172,7 @@ def test_logged_scalars_arrive_with_their_step(runtime: Path) -> None:
     assert logs == [(0, {"start": 1.0}), (1, {"val_loss": 0.25, "accuracy": 0.5}), (1, {"more": 2.0})]
 
 
-def test_a_second_watch_joins_the_first(runtime: Path) -> None:
+def test_a_second_watch_joins_the_first(runtime: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one, two = mlp(), mlp()
     optimizer = torch.optim.SGD([*one.parameters(), *two.parameters()], lr=0.1)
     first = tuimon.watch(one, name="one")
@@ -187,6 +185,7 @@ def test_a_second_watch_joins_the_first(runtime: Path) -> None:
     path = second.path
     second.close()
     assert not path.exists()
+    assert capsys.readouterr().err == ""
 
 
 def test_log_without_a_watch_does_nothing_but_check() -> None:
@@ -212,7 +211,7 @@ def test_wrong_arguments(arguments: dict[str, object], error: type[Exception], t
     with pytest.raises(error) as caught:
         tuimon.watch(**{"model": mlp(), **arguments})  # type: ignore[arg-type]
     assert text in str(caught.value)
-    assert "watcher" not in vars(tuimon.agent.watch)["_current"]
+    assert watcher.current() is None
 
 
 def test_the_public_names() -> None:

@@ -25,7 +25,6 @@ CONTRACT = {
         "--tensors",
         "--fail-on",
     },
-    "run": {"COMMAND...", "--events", "--fail-on", "--every", "--budget", "--activations"},
     "demo": {"--scenario", "--steps"},
     "explain": {"RULE"},
 }

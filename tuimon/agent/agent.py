@@ -13,9 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from tuimon.agent.engine import EngineTap
 from tuimon.agent.guard import Guard
 from tuimon.agent.hooks import Hook
 from tuimon.agent.inventory import Inventory
@@ -25,10 +23,9 @@ from tuimon.agent.meter import Meter, clock
 from tuimon.agent.optimizers import Optimizers
 from tuimon.agent.pace import Pace
 from tuimon.agent.probes import Probes, Reading
-from tuimon.agent.scaler import left_out
 from tuimon.agent.schedule import Schedule
+from tuimon.agent.steps import OptimizerSteps, StepSource
 from tuimon.agent.timing import StepTimer
-from tuimon.agent.transforms import transforming
 from tuimon.records.sample import Log, Sample
 from tuimon.wire.commands import Cadence, Detach
 
@@ -37,6 +34,7 @@ if TYPE_CHECKING:
 
     from torch.utils.hooks import RemovableHandle
 
+    from tuimon.agent.discovery import Discovery
     from tuimon.records.record import Record
     from tuimon.wire.commands import Command
     from tuimon_kernels import Backend
@@ -50,18 +48,19 @@ class Agent:
 
     def __init__(self, backend: Backend, schedule: Schedule, publish: Callable[[Record], None],
                  leave: Callable[[str], None]) -> None:  # fmt: skip
-        self._backend, self.schedule, self._publish, self._leave = backend, schedule, publish, leave
+        self.backend, self.schedule, self._publish, self._leave = backend, schedule, publish, leave
         self.guard = Guard(self._fail)
         self.meter = Meter()
         self.inventory = Inventory(self._stale)
         self.optimizers = Optimizers(self.inventory)
         self._timer, self._pace = StepTimer(self.meter), Pace(self.meter)
-        self.tap = EngineTap(self.guard)
         self.losses = LossProbe(
-            self.guard, self.tap, self._before_backward, self._after_backward, self._restart, self._skip,
-            self.inventory.has_any,
-        )  # fmt: skip
-        self._handles: list[RemovableHandle] = []
+            self.guard, self._before_backward, self._after_backward, self._restart, self._skip
+        )
+        #: Who tells of steps; more kinds may be added before the start.
+        self.sources: list[StepSource] = [OptimizerSteps(self.before_step, self.after_step)]
+        #: Finds the models where nobody named them.
+        self.discovery: Discovery | None = None
         self._window_handles: list[RemovableHandle] = []
         self.commands: list[Command] = []
         self._armed = self._outdated = self._closed = False
@@ -74,29 +73,48 @@ class Agent:
         self._stock_s = 0.0
         self._losses: dict[str, float | None] = {}
         self._first_backward = self._in_step = 0
+        self._found: Callable[[], None] = lambda: None
         self._probes = Probes(self.inventory, backend, self.meter, self.guard, 0)
 
     # -- from outside ---------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Begin to count steps, and observe the first one."""
-        self._handles = [register_optimizer_step_post_hook(self._stepped)]
+        for source in self.sources:
+            source.start()
         self._arm()
+
+    def start_from_outside(self, discovery: Discovery, found: Callable[[], None]) -> None:
+        """Begin to look for what trains, from another thread; `found` is called when more is known."""
+        self.discovery, self._found = discovery, found
+        discovery.start()
+        for source in self.sources:
+            source.start()
 
     def add_root(self, root: torch.nn.Module, name: str | None) -> None:
         """Watch one more model from the next window on."""
         self.inventory.add(root, name)
+        self._restock()
+
+    def remove_root(self, root: torch.nn.Module) -> None:
+        """Watch this one no more; the rest from the next window on."""
+        self.inventory.remove(root)
+        self._restock()
+
+    def _restock(self) -> None:
         self._stale()
         if self._armed and not self._running:
             self._arm()
 
     def stop(self) -> None:
-        """Take everything out of the training. Idempotent."""
+        """Take everything out of the training. Idempotent; from any thread, also while a hook runs."""
         self._closed = True
+        self.guard.retire()
         self._disarm()
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
+        for source in self.sources:
+            source.stop()
+        if self.discovery is not None:
+            self.discovery.stop()
 
     def log(self, values: Mapping[str, float]) -> None:
         """Publish scalars that the training reports."""
@@ -114,6 +132,8 @@ class Agent:
 
     def _arm(self) -> None:
         """Begin a window: hooks in, rows empty."""
+        if self._closed:
+            return
         now_s = clock()
         if self._outdated or now_s - self._stock_s >= STOCKTAKING_S:
             self._take_stock(now_s)
@@ -125,11 +145,18 @@ class Agent:
                     continue
                 begins = root.register_forward_pre_hook(Hook(self._root_begins), with_kwargs=True)
                 self._window_handles += [begins, root.register_forward_hook(Hook(self._root_ends))]
-            self._window_handles.append(register_optimizer_step_pre_hook(self._before_step))
+            for source in self.sources:
+                source.arm()
             self.losses.arm()
         self._pace.begin_window()
         self._probes.begin()
         self._begin()
+        self._heed_stop()
+
+    def _heed_stop(self) -> None:
+        """Another thread may have stopped the agent while this one put hooks in."""
+        if self._closed:
+            self._disarm()
 
     def _begin(self) -> None:
         self._running, self._losses, self._first_backward = None, {}, 0
@@ -151,15 +178,17 @@ class Agent:
                 self._disarm()
             self.optimizers.forget_positions()
             earlier = self._probes.layouts
-            self._probes = Probes(self.inventory, self._backend, self.meter, self.guard, earlier)
+            self._probes = Probes(self.inventory, self.backend, self.meter, self.guard, earlier)
         self._outdated, self._stock_s = False, now_s
 
     def _disarm(self) -> None:
         """End a window: hooks out, no tensor kept."""
         self._armed = False
-        for handle in self._window_handles:
+        handles, self._window_handles = self._window_handles, []
+        for handle in handles:
             handle.remove()
-        self._window_handles = []
+        for source in self.sources:
+            source.disarm()
         self.losses.disarm()
         self._probes.disarm()
 
@@ -171,12 +200,11 @@ class Agent:
     # -- inside a window ------------------------------------------------------------------------------
 
     def _root_begins(self, root: torch.nn.Module, args: Any, kwargs: Any) -> None:
-        if torch.compiler.is_compiling() or transforming() is not None:
+        if torch.compiler.is_compiling():
             return
         start_s = clock()
         try:
             self._probes.activations.root = weakref.ref(root)
-            self._probes.activations.learns = torch.is_grad_enabled()
             evaluates = not root.training and not self._probes.activations.eval_is_training
             if not self._armed or evaluates or not torch.is_grad_enabled():
                 return
@@ -214,17 +242,14 @@ class Agent:
         self._timed(self._probes.activations.flush)
         if not self._outdated:  # a model that died has taken its parameters out of the inventory
             self._timed(self._probes.parameters.after_backward)
-        if self.optimizers.complete:
-            self._hook_s = clock()
-            self._end_round()
-            self.meter.settle(self._hook_s)
 
     def _timed(self, act: Callable[[], None]) -> None:
         start_s = clock()
         act()
         self.meter.own_s += clock() - start_s
 
-    def _before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+    def before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        """An optimizer is about to step."""
         self._hook_s = clock()
         try:
             if self._armed and (positions := self.optimizers.positions(optimizer)):
@@ -239,25 +264,38 @@ class Agent:
             self.meter.settle(self._hook_s)
             self.meter.calls += 1
 
-    def _stepped(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+    def after_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        """An optimizer has stepped."""
         self._hook_s = clock()
         try:
+            if self._armed and self._outdated:
+                self._take_stock(clock())  # what this window saw fits the models no more
             positions = self.optimizers.positions(optimizer)
+            if self.discovery is not None and self._discovers(self.discovery, optimizer, positions):
+                positions = self.optimizers.positions(optimizer)
             if not positions:
                 self._let_go()
                 return
-            if left_out(optimizer):
-                self._timer.end("optimizer")
-                return
             if self._armed:
                 self._observe_step(optimizer, positions)
-            # An optimizer in backward steps one parameter after the other: the step ends with the backward.
-            if self.optimizers.stepped(optimizer) and not self.losses.in_backward:
+            if self.optimizers.stepped(optimizer):
                 self._end_round()
         except Exception as error:
             self.guard.take(error)
         finally:
             self.meter.settle(self._hook_s)
+
+    def _discovers(self, discovery: Discovery, optimizer: torch.optim.Optimizer, known: list[int]) -> bool:
+        """Look for what this optimizer steps, where that is not known; whether something was found."""
+        if known and not discovery.searching and not self.optimizers.changed:
+            return False
+        self.optimizers.changed = False
+        if not discovery.stepped(optimizer):
+            return False
+        self._outdated = True
+        self._take_stock(clock())
+        self._found()
+        return True
 
     def _observe_step(self, optimizer: torch.optim.Optimizer, positions: list[int]) -> None:
         self._timer.end("optimizer")
@@ -269,9 +307,8 @@ class Agent:
         self._probes.parameters.after_step(positions, compare=closure)
         # A closure is evaluated as often as the optimizer likes (LBFGS): its first loss is that of the step.
         upto = self._in_step + 1 if closure else None
-        if self.losses.microbatches > first or not self._losses:
-            name = f"{type(optimizer).__name__}.{self.optimizers.known.index(optimizer)}"
-            self._losses[name] = self.losses.loss(first, upto)
+        name = f"{type(optimizer).__name__}.{self.optimizers.known.index(optimizer)}"
+        self._losses[name] = self.losses.loss(first, upto)
 
     def _skip(self) -> None:
         """A gradient scaler finished its step. Without an optimizer's step since backward it was skipped."""
@@ -300,7 +337,7 @@ class Agent:
             self._until = min(self._until, self.schedule.every - 1)
         elif isinstance(command, Detach):
             self.stop()
-            self._leave("closed")
+            self._leave("detached")
 
     # -- the end of a window --------------------------------------------------------------------------
 

@@ -14,10 +14,15 @@ class Guard:
         self._disarm = disarm
         #: The error that ended the monitoring, with its place; None while all is well.
         self.failure: str | None = None
+        self._retired = False
+
+    def retire(self) -> None:
+        """The monitoring has ended: what hooks that are still on their way run into is no failure."""
+        self._retired = True
 
     def take(self, error: BaseException) -> None:
         """Disarm because of `error`. Later errors, of hooks already on their way, are dropped."""
-        if self.failure is not None:
+        if self.failure is not None or self._retired:
             return
         frame = traceback.extract_tb(error.__traceback__)[-1:]
         place = f" at {frame[0].filename}:{frame[0].lineno}" if frame else ""

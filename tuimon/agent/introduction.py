@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tuimon.agent.agent import Agent
 
 
-def introduce(agent: Agent, name: str | None, started_s: float, kernels: str) -> Hello:
+def introduce(agent: Agent, name: str | None, started_s: float) -> Hello:
     """The introduction as things stand now; called in the publisher's thread."""
     # A torch.compile or DDP wrapper does not change who is who; shared parameters are listed once.
     parameters = [p.tensor for p in list(agent.inventory.parameters)]
@@ -38,7 +38,7 @@ def introduce(agent: Agent, name: str | None, started_s: float, kernels: str) ->
         python=platform.python_version(),
         torch=str(torch.__version__),
         tuimon=__version__,
-        kernels={"cpu": kernels},
+        kernels={"cpu": agent.backend.name},
         probes=probes(agent),
         budget_ratio=None if agent.schedule.fixed else agent.schedule.budget_ratio,
         every=agent.schedule.fixed,
@@ -52,11 +52,14 @@ def probes(agent: Agent) -> dict[str, str]:
     """What can be seen, by probe: "on", or the reason why not."""
     elsewhere = [device for device in agent.inventory.devices if not device.startswith("cpu")]
     compiled = any(compiles(root) for _, root in agent.inventory.roots())
+    missing = agent.discovery.reason if agent.discovery is not None else None
     seen = "on"
-    if elsewhere:
+    if missing is not None and not agent.inventory.parameters:
+        seen = missing
+    elif elsewhere:
         seen = f"no kernels for {', '.join(elsewhere)} yet"
     layers = "the layers run inside compiled code" if compiled and seen == "on" else seen
-    return {
+    shown = {
         "loss": seen,
         "gradients": seen,
         "clip": seen,
@@ -64,6 +67,9 @@ def probes(agent: Agent) -> dict[str, str]:
         "activations": layers,
         "output_gradients": layers,
     }
+    if missing is not None and seen != missing:
+        shown["names"] = missing
+    return shown
 
 
 def script_name() -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -25,8 +25,8 @@ class WatchedParameter:
 
     name: str
     tensor: nn.Parameter
-    #: Index into `Inventory.points`.
-    point: int
+    #: Index into `Inventory.points`; None for one that no module owns.
+    point: int | None
     #: An embedding's gradient is sparse by design.
     sparse_by_design: bool
 
@@ -39,6 +39,8 @@ class Inventory:
 
     def __init__(self, on_death: Callable[[], None]) -> None:
         self._roots: dict[str, weakref.ref[nn.Module]] = {}
+        #: Those that step parameters which no module owns.
+        self._loose: list[weakref.ref[Any]] = []
         self._on_death = on_death
         self.parameters: list[WatchedParameter] = []
         self.points: list[Point] = []
@@ -54,12 +56,18 @@ class Inventory:
         self._roots[f"{wanted}-{taken + 1}" if taken else wanted] = weakref.ref(root, self._died)
         self.refresh()
 
+    def add_loose(self, optimizer: Any) -> None:
+        """Watch also what this optimizer steps and no module owns: "parameter.0", and so on."""
+        if all(known() is not optimizer for known in self._loose):
+            self._loose.append(weakref.ref(optimizer, self._died))
+            self.refresh()
+
     def remove(self, root: nn.Module) -> None:
         """Stop watching a root."""
         self._roots = {name: known for name, known in self._roots.items() if known() is not root}
         self.refresh()
 
-    def _died(self, _: weakref.ref[nn.Module]) -> None:
+    def _died(self, _: weakref.ref[Any]) -> None:
         # May run at any time, in any thread: only let go, the next step takes stock.
         self.parameters, self.points, self._position, self._signature = [], [], {}, ()
         self._on_death()
@@ -73,6 +81,7 @@ class Inventory:
     def refresh(self) -> bool:
         """Take stock again; return whether parameters or modules came, went or changed places."""
         found = tuple(id(x) for _, root in self.roots() for x in (*root.modules(), *root.parameters()))
+        found += tuple(id(p) for p in self._stepped())
         if found == self._signature:
             return False
         self._signature = found
@@ -80,6 +89,7 @@ class Inventory:
         self.parameters, self.points = [], []
         for prefix, root in self.roots():
             self._take(prefix, root, known)
+        self._take_loose()
         self._position = {id(p.tensor): i for i, p in enumerate(self.parameters)}
         return True
 
@@ -101,15 +111,29 @@ class Inventory:
                     full = prefix + plain(f"{path}.{leaf}" if path else leaf)
                     self.parameters.append(WatchedParameter(full, tensor, point.index, sparse))
 
+    def _stepped(self) -> Iterator[nn.Parameter]:
+        """The parameters of the optimizers that step what no module owns, and maybe others."""
+        self._loose = [known for known in self._loose if known() is not None]
+        for optimizer in [known() for known in self._loose]:
+            for group in optimizer.param_groups if optimizer is not None else ():
+                yield from group["params"]
+
+    def _take_loose(self) -> None:
+        owned = {id(p.tensor) for p in self.parameters}
+        loose = {id(p): p for p in self._stepped() if id(p) not in owned}
+        for number, tensor in enumerate(loose.values()):
+            self.parameters.append(WatchedParameter(f"parameter.{number}", tensor, None, False))
+
+    def unknown(self, optimizer: Any) -> set[int]:
+        """Identities of what this optimizer steps and is not among the parameters."""
+        groups = optimizer.param_groups
+        return {id(p) for group in groups for p in group["params"]}.difference(self._position)
+
     def positions(self, optimizer: torch.optim.Optimizer) -> list[int]:
         """Indices into `parameters` of what this optimizer steps, in the order of registration."""
         groups = optimizer.param_groups
         mine = {self._position.get(id(p)) for group in groups for p in group["params"]}
         return sorted(i for i in mine if i is not None)
-
-    def has_any(self, tensors: Iterable[object]) -> bool:
-        """Whether one of these is a parameter that is watched."""
-        return any(id(tensor) in self._position for tensor in tensors)
 
     @property
     def dtypes(self) -> tuple[str, ...]:

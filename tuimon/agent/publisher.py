@@ -50,6 +50,8 @@ class Publisher:
             may call `close`.
         directory: where to listen, by default the user's socket directory.
         archive: the past to begin with, by default an empty one.
+        on_turn: called on the thread each time it looks around; returns after how many seconds it
+            wants to be called again at the latest, None to leave that open. May call `close`.
         check_s: time between looks at whether the socket is still there, seconds.
     """
 
@@ -60,9 +62,11 @@ class Publisher:
         directory: Path | None = None,
         archive: Archive | None = None,
         *,
+        on_turn: Callable[[], float | None] = lambda: None,
         check_s: float = 1.0,
     ) -> None:
         self._hello = hello
+        self._on_turn = on_turn
         self._on_command = on_command
         self._directory = directory
         self._archive = Archive() if archive is None else archive
@@ -143,6 +147,15 @@ class Publisher:
         self._greeting = True
         self._wake()
 
+    def wake(self) -> None:
+        """Have the thread look around now. Never waits, never raises; from any thread."""
+        self._wake()
+
+    def wait_closed(self, timeout_s: float) -> None:
+        """Until the thread has ended, but no longer than that."""
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout_s)
+
     def close(self, bye: Bye, timeout_s: float = 1.0) -> None:
         """Say goodbye, take the socket away and end the thread. Idempotent, never raises.
 
@@ -183,7 +196,9 @@ class Publisher:
                 came = self._take(server)
                 server.serve()
                 server.keep_listening()
-                self._wait(server, came)
+                turn_s = self._on_turn()
+                if not self._closing:
+                    self._wait(server, came, turn_s)
             self._take(server)
             server.say_goodbye(self._half_s, self._deadline_s)
         except Exception as error:
@@ -194,16 +209,17 @@ class Publisher:
             self._pending.clear()
             self._archive = Archive()  # a closed monitor that lives on keeps no memory
 
-    def _wait(self, server: Server, came: bool) -> None:
-        """Until there is something to do; `came`: whether there just was."""
+    def _wait(self, server: Server, came: bool, turn_s: float | None) -> None:
+        """Until there is something to do; `came`: whether there just was; `turn_s`: see `on_turn`."""
+        longest_s = self._check_s if turn_s is None else min(self._check_s, turn_s)
         if came and server.viewers:
             self._looking = True
-            server.wait(PACE_S)
+            server.wait(min(PACE_S, longest_s))
             return
         self._looking = False
         # What was published just before that has woken nobody.
         if not (self._pending and server.viewers):
-            server.wait(self._check_s)
+            server.wait(longest_s)
 
     def _take(self, server: Server) -> bool:
         """Into the archive with all that was published; whether there was anything."""

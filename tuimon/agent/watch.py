@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import threading
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -14,18 +12,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from tuimon.agent.agent import Agent
-from tuimon.agent.forks import forget_in_children
 from tuimon.agent.guard import say
-from tuimon.agent.introduction import introduce
-from tuimon.agent.publisher import Publisher
 from tuimon.agent.schedule import Schedule
-from tuimon.records.sample import Bye
+from tuimon.agent.watcher import Watcher, current, joined
 from tuimon_kernels import backend, reference
 
 if TYPE_CHECKING:
-    from tuimon.records.hello import Hello
-    from tuimon.wire.commands import Command
+    from tuimon_kernels import Backend
 
 Models = nn.Module | Mapping[str, nn.Module] | Iterable[nn.Module]
 
@@ -36,7 +29,7 @@ class Monitor:
     Closing it, or leaving its `with` block, takes every hook out again; the training goes on either way.
     """
 
-    def __init__(self, watcher: _Watcher, roots: list[nn.Module]) -> None:
+    def __init__(self, watcher: Watcher, roots: list[nn.Module]) -> None:
         self._watcher, self._roots = watcher, roots
 
     @property
@@ -62,85 +55,31 @@ class Monitor:
         self.close()
 
 
-class _Watcher:
-    """The agent of this process with its publisher; there is one at a time."""
-
-    def __init__(self, name: str | None, budget: float, every: int | None) -> None:
-        kernels = backend("cpu")
-        if kernels is None:
-            raise RuntimeError("tuimon has no kernels for this processor")
-        # Loading takes a third of a second, compiling on first use on a machine some fifteen.
-        patience = threading.Timer(2.0, say, ("compiling its kernels for this processor, once: about 15 s",))
-        patience.daemon = True
-        patience.start()
-        try:
-            kernels.warm()
-        except Exception as error:  # of a compiler that does not fit this machine
-            say(f"its kernels do not compile here ({type(error).__name__}), so plain torch reads the tensors")
-            kernels = reference.BACKEND
-        patience.cancel()
-        self._name, self._started_s, self._kernels = name, time.time(), kernels.name
-        self.publisher: Publisher | None = Publisher(self._hello, self._command)
-        self.agent = Agent(kernels, Schedule(budget, every), self.publisher.publish, self._left)
-        self._watched: list[nn.Module] = []
-        try:
-            self.publisher.start()
-        except OSError as error:
-            say(f"nobody can attach to process {os.getpid()}: {error}")
-            self.publisher = None
-        forget_in_children(self)
-        atexit.register(self._finished)
-
-    @property
-    def path(self) -> Path | None:
-        return self.publisher.path if self.publisher is not None else None
-
-    def add(self, roots: list[tuple[str | None, nn.Module]], optimizers: list[torch.optim.Optimizer]) -> None:
-        for name, root in roots:
-            self.agent.add_root(root, name)
-            self._watched.append(root)
-        for optimizer in optimizers:
-            self.agent.optimizers.positions(optimizer)
-
-    def release(self, roots: list[nn.Module]) -> None:
-        for root in roots:
-            self._watched = [kept for kept in self._watched if kept is not root]
-            self.agent.inventory.remove(root)
-        if not self._watched:
-            self.end("closed")
-
-    def end(self, reason: str) -> None:
-        """Take the agent out of the process and say goodbye."""
-        with _lock:
-            if _current.get("watcher") is self:
-                del _current["watcher"]
-        atexit.unregister(self._finished)
-        self.agent.stop()
-        if self.publisher is not None:
-            self.publisher.close(Bye(reason, self.agent.optimizers.step, time.time()))
-
-    def forget(self) -> None:
-        """In the child of a fork: it trains nothing, so it is not watched."""
-        _current.pop("watcher", None)
-        atexit.unregister(self._finished)
-        self.agent.stop()
-
-    def _finished(self) -> None:
-        self.end("finished")
-
-    def _left(self, reason: str) -> None:
-        # From inside a hook: the goodbye may take a moment, and the training does not wait for it.
-        threading.Thread(target=self.end, args=(reason,), name="tuimon-leaving", daemon=True).start()
-
-    def _hello(self) -> Hello:
-        return introduce(self.agent, self._name, self._started_s, self._kernels)
-
-    def _command(self, command: Command) -> None:
-        self.agent.commands.append(command)
+def _kernels() -> Backend:
+    """The kernels of this processor, ready to run."""
+    kernels = backend("cpu")
+    if kernels is None:
+        raise RuntimeError("tuimon has no kernels for this processor")
+    # Loading takes a third of a second, compiling on first use on a machine some fifteen.
+    patience = threading.Timer(2.0, say, ("compiling its kernels for this processor, once: about 15 s",))
+    patience.daemon = True
+    patience.start()
+    try:
+        kernels.warm()
+    except Exception as error:  # of a compiler that does not fit this machine
+        say(f"its kernels do not compile here ({type(error).__name__}), so plain torch reads the tensors")
+        kernels = reference.BACKEND
+    patience.cancel()
+    return kernels
 
 
-_lock = threading.Lock()
-_current: dict[str, _Watcher] = {}
+def _watcher(name: str | None, schedule: Schedule) -> Watcher:
+    watcher = Watcher(name, schedule, _kernels())
+    try:
+        watcher.listen()
+    except OSError as error:
+        say(f"nobody can attach to process {os.getpid()}: {error}")
+    return watcher
 
 
 def watch(
@@ -169,19 +108,17 @@ def watch(
         raise ValueError(f"budget is a share of the training's time within (0, 1], not {budget}")
     if every is not None and every < 1:
         raise ValueError(f"every counts steps from 1, not {every}")
-    with _lock:
-        watcher = _current.get("watcher")
-        if new := watcher is None:
-            watcher = _current["watcher"] = _Watcher(name, budget, every)
-        assert watcher is not None
+    watcher, new = joined(lambda: _watcher(name, Schedule(budget, every)))
     try:
-        watcher.add(roots, optimizers)
+        watcher.add(roots)
+        for one in optimizers:
+            watcher.agent.optimizers.positions(one)
         if new:
             watcher.agent.start()
     except Exception as error:  # whatever kind of model this is: its training goes on
         watcher.agent.guard.take(error)
-    if not new and watcher.publisher is not None:
-        watcher.publisher.greet()
+    if not new:
+        watcher.greet()
     return Monitor(watcher, [root for _, root in roots])
 
 
@@ -192,7 +129,7 @@ def log(**values: float) -> None:
         TypeError: a value is no number (a tensor of one element is one, if it lies on the CPU).
     """
     numbers = _numbers(values)
-    if (watcher := _current.get("watcher")) is not None:
+    if (watcher := current()) is not None:
         watcher.agent.log(numbers)
 
 

@@ -90,7 +90,8 @@ class Notice:
 class Bye:
     """The agent's last record: the training ended, or the agent left it."""
 
-    #: "finished" (the process ends), "closed" (`Monitor.close`), or "disarmed: ..." with the error.
+    #: "finished" (the process ends), "closed" (`Monitor.close`), "detached" (asked to leave, or nobody looked
+    #: any more), or "disarmed: ..." with the error.
     reason: str
     step: int = 0
     time_s: float = 0.0

@@ -25,8 +25,7 @@ def event_lines(session: Session, change: Change, tensors: bool = False) -> Line
         case Introduced(hello, layout):
             return _hello(hello, layout)
         case Sampled(sample):
-            line = _sample(sample, session.layout if tensors else None)
-            return {**line, "clip_ratio": session.history.clip_ratio}
+            return _sample(sample, session.layout if tensors else None)
         case AlertChanged(alert):
             return _alert(alert)
         case Left(bye):

@@ -1,0 +1,203 @@
+"""Finding the models of a process that never named them: from whom an optimizer steps, and who is called.
+
+A *search* runs from one step of an optimizer whose parameters are not known to its next one (or from the
+attach to the first one, if all forwards in between were seen from their beginning). Roots are the modules
+called from outside of any other that own some of those parameters; copies that no optimizer steps, such as
+averages, own none. Where that does not explain all parameters with one root, every object of the process is
+looked at once, on the publisher's thread. What no module owns is watched by number.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from tuimon.agent.forwards import Forwards, compiled_code
+from tuimon.agent.meter import clock
+from tuimon.agent.scan import frozen, outermost_modules
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tuimon.agent.guard import Guard
+    from tuimon.agent.inventory import Inventory
+    from tuimon.agent.meter import Meter
+
+#: A search that found nothing is repeated after this long, then after twice that, and so on up to the last.
+FIRST_PAUSE_S, LAST_PAUSE_S = 1.0, 64.0
+#: Steps of any optimizers after which a search ends, found or not: one of those waited for steps no more.
+LONGEST_SEARCH = 64
+
+#: Before anything was found.
+WAITING = "no step of an optimizer has been seen yet"
+
+
+class Discovery:
+    """Adds to the inventory what optimizers step.
+
+    Args:
+        inventory: what is watched.
+        guard: takes errors of hooks.
+        meter: counts what looking costs.
+        elsewhere: runs a function soon, on another thread than the training's.
+    """
+
+    def __init__(
+        self,
+        inventory: Inventory,
+        guard: Guard,
+        meter: Meter,
+        elsewhere: Callable[[Callable[[], None]], None],
+    ) -> None:
+        self._inventory, self._elsewhere = inventory, elsewhere
+        self._forwards = Forwards(guard, meter)
+        #: Whether a search is on.
+        self.searching = False
+        #: Whether all forwards seen in this search were seen from their beginning.
+        self._whole = False
+        #: Steps of each optimizer that is not explained yet, since this search began.
+        self._turns: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+        self._steps = 0
+        self._grew = False
+        #: The modules that no other owns, once they were looked for.
+        self._scanned: list[weakref.ref[nn.Module]] | None = None
+        self._scanning = False
+        self._pause_s, self._next_s = FIRST_PAUSE_S, 0.0
+        #: Optimizers of nothing that a module owns.
+        self._strangers: weakref.WeakSet[Any] = weakref.WeakSet()
+        #: Why models, or names of parameters, are missing; None when none are.
+        self.reason: str | None = WAITING
+
+    def start(self) -> None:
+        """Begin the first search. From any thread."""
+        self._turns, self._steps, self._grew = WeakKeyDictionary(), 0, False
+        self._scanned, self._scanning = None, False
+        self.searching = True
+        if compiled_code():
+            # Hooks that are called for every module would have all that is compiled made anew.
+            self._scan()
+        else:
+            self._whole = self._forwards.watch()
+
+    def stop(self) -> None:
+        """Leave no hook behind. From any thread; idempotent."""
+        self.searching = False
+        self._forwards.stop()
+
+    def stepped(self, optimizer: Any) -> bool:
+        """Look at an optimizer that has stepped; return whether the inventory has grown.
+
+        To be called at the end of each step while searching, and when its parameters may not all be known.
+        """
+        unknown = self._inventory.unknown(optimizer)
+        if not self.searching:
+            if not unknown or clock() < self._next_s:
+                return False
+            # A critic whose forward was seen when the generator was searched for.
+            if self._add_single(unknown):
+                return True
+            self.start()
+        self._steps += 1
+        turns = self._turns[optimizer] = self._turns.get(optimizer, 0) + 1
+        grown = bool(unknown) and self._explain(optimizer, unknown, turns)
+        self._grew = self._grew or grown
+        if not self._inventory.unknown(optimizer):
+            self._turns.pop(optimizer, None)
+        if not self._turns or self._steps >= LONGEST_SEARCH:
+            self._end()
+        return grown
+
+    def _explain(self, optimizer: Any, unknown: set[int], turns: int) -> bool:
+        """Find who owns these parameters (by identity); return whether the inventory has grown."""
+        if self._scanned is not None:
+            return self._take(self._scanned, optimizer, unknown)
+        if self._scanning:
+            return False
+        if not self._whole:
+            self._forwards.clear()
+            self._whole = True
+            return False
+        if self._add_single(unknown):
+            return True
+        if turns > 1:
+            self._forwards.stop()
+            self._scan()
+        return False
+
+    def _add_single(self, unknown: set[int]) -> bool:
+        """Add the one root that was called and owns all of these parameters, if there is one."""
+        roots = owners(self._forwards.roots(), unknown)
+        if len(roots) != 1 or unknown - owned(roots[0]):
+            return False
+        self._add(roots)
+        return True
+
+    def _take(self, scanned: list[weakref.ref[nn.Module]], optimizer: Any, unknown: set[int]) -> bool:
+        """What the scan and all else tells; there is nothing more to wait for."""
+        self._turns.pop(optimizer, None)
+        found = [root for known in scanned if (root := known()) is not None]
+        roots = owners(found, unknown) or owners(self._forwards.roots(), unknown)
+        self._add(roots)
+        if not self._inventory.unknown(optimizer):
+            return bool(roots)
+        return self._number(optimizer) or bool(roots)
+
+    def _add(self, roots: list[nn.Module]) -> None:
+        for root in roots:
+            self._inventory.add(root, None)
+        if roots:
+            self.reason = None
+
+    def _number(self, optimizer: Any) -> bool:
+        """Watch by number what no module owns, if this optimizer is a part of the training.
+
+        It is when it steps other things too, or when nothing else is trained, or when it is still there
+        some time later: one for an adversarial example lives for a moment.
+        """
+        part = self._inventory.positions(optimizer) or not self._inventory.parameters
+        if not part and optimizer not in self._strangers:
+            self._strangers.add(optimizer)
+            return False
+        hidden = ", and gc.freeze has hidden some objects" if frozen() else ""
+        self.reason = f"no module was found that owns all that is trained{hidden}; the rest is numbered"
+        self._inventory.add_loose(optimizer)
+        return True
+
+    def _scan(self) -> None:
+        self._scanning = True
+
+        def look() -> None:
+            if self.searching:
+                self._scanned = outermost_modules()
+
+        self._elsewhere(look)
+
+    def _end(self) -> None:
+        self.stop()
+        self._pause_s = FIRST_PAUSE_S if self._grew else min(2 * self._pause_s, LAST_PAUSE_S)
+        self._next_s = 0.0 if self._grew else clock() + self._pause_s
+        self._turns, self._scanned = WeakKeyDictionary(), None
+
+
+def owners(candidates: Iterable[nn.Module], wanted: set[int]) -> list[nn.Module]:
+    """Those that own some of the parameters (by identity), outermost ones only, without duplicates.
+
+    Of two that own the same, the one with fewer other parameters.
+    """
+    found = [(root, own) for root in candidates if (own := owned(root)) & wanted]
+    inner = {id(module) for root, _ in found for module in root.modules() if module is not root}
+    found = [(root, own) for root, own in found if id(root) not in inner]
+    found.sort(key=lambda one: (-len(one[1] & wanted), len(one[1])))
+    left, chosen = set(wanted), []
+    for root, own in found:
+        if own & left:
+            left -= own
+            chosen.append(root)
+    return chosen
+
+
+def owned(root: nn.Module) -> set[int]:
+    """Its parameters, by identity."""
+    return {id(parameter) for parameter in root.parameters()}

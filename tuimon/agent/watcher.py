@@ -1,0 +1,219 @@
+"""The agent of this process with its publisher: there is one at a time, whoever asked for it."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from tuimon.agent.agent import Agent
+from tuimon.agent.discovery import Discovery
+from tuimon.agent.forks import forget_in_children
+from tuimon.agent.introduction import introduce
+from tuimon.agent.publisher import Publisher
+from tuimon.records.sample import Bye, Notice
+from tuimon.wire.commands import Detach
+
+if TYPE_CHECKING:
+    from tuimon.agent.schedule import Schedule
+    from tuimon.records.hello import Hello
+    from tuimon.records.record import Record
+    from tuimon.wire.commands import Command
+    from tuimon_kernels import Backend
+
+#: A training that is told of a `Detach` obeys at the end of its step. One that has not within this time,
+#: since it has left its loop or takes very long steps, is left from the publisher's thread.
+GRACE_S = 3.0
+
+#: At most this long `wait_for_goodbyes` waits: longer than a goodbye takes.
+_GOODBYE_S = 5.0
+
+
+class Watcher:
+    """One agent, from its beginning to its goodbye.
+
+    Args:
+        name: what viewers call the run; by default the script's name.
+        schedule: when to look.
+        kernels: what reads the tensors.
+        directory: where to listen, by default the user's socket directory.
+        leave_after_s: leave by itself when nobody has looked for so long; None to stay.
+    """
+
+    def __init__(
+        self,
+        name: str | None,
+        schedule: Schedule,
+        kernels: Backend,
+        directory: Path | None = None,
+        leave_after_s: float | None = None,
+    ) -> None:
+        self._name, self._started_s, self._directory = name, time.time(), directory
+        self._leave_after_s, self._began_s = leave_after_s, time.monotonic()
+        self.publisher: Publisher | None = None
+        self.agent = Agent(kernels, schedule, self._publish, self._left)
+        self._watched: list[nn.Module] = []
+        self._errands: deque[Callable[[], None]] = deque()
+        #: When a viewer asked the agent to leave, on the monotonic clock.
+        self._asked_s: float | None = None
+        self._ending = False
+        forget_in_children(self)
+        atexit.register(self._finished)
+
+    @property
+    def path(self) -> Path | None:
+        """The socket; None where nobody can attach."""
+        return self.publisher.path if self.publisher is not None else None
+
+    def listen(self) -> None:
+        """Let viewers in, if that does not go on already.
+
+        Raises:
+            OSError: the socket cannot be made.
+        """
+        if self.publisher is not None and self.publisher.failed is None:
+            return
+        self.publisher = None
+        publisher = Publisher(self._hello, self._command, self._directory, on_turn=self._turn)
+        publisher.start()
+        self.publisher = publisher
+
+    def discover(self) -> None:
+        """Find the models that train. From any thread."""
+        agent = self.agent
+        discovery = Discovery(agent.inventory, agent.guard, agent.meter, self._soon)
+        agent.start_from_outside(discovery, self.greet)
+
+    def add(self, roots: list[tuple[str | None, nn.Module]]) -> None:
+        """Watch these models."""
+        for name, root in roots:
+            self.agent.add_root(root, name)
+            self._watched.append(root)
+
+    def release(self, roots: list[nn.Module]) -> None:
+        """Stop watching these; with the last that was added the agent leaves."""
+        for root in roots:
+            self._watched = [kept for kept in self._watched if kept is not root]
+            self.agent.remove_root(root)
+        if not self._watched:
+            self.end("closed")
+
+    def stay(self) -> None:
+        """Somebody is about to look: the time after which the agent leaves begins anew."""
+        self._began_s = time.monotonic()
+
+    def greet(self) -> None:
+        """Introduce the training to each viewer again: more is known of it."""
+        if self.publisher is not None:
+            self.publisher.greet()
+
+    def end(self, reason: str) -> None:
+        """Take the agent out of the process and say goodbye. Idempotent; from any thread."""
+        with _lock:
+            again, self._ending = self._ending, True
+            if _current.get("watcher") is self:
+                del _current["watcher"]
+            if self.publisher is not None:
+                _leaving.add(self.publisher)
+        if again:
+            wait_for_goodbyes()
+            return
+        atexit.unregister(self._finished)
+        self.agent.stop()
+        if self.publisher is not None:
+            self.publisher.close(Bye(reason, self.agent.optimizers.step, time.time()))
+
+    def forget(self) -> None:
+        """In the child of a fork: it trains nothing, so it is not watched."""
+        if _current.get("watcher") is self:
+            del _current["watcher"]
+        atexit.unregister(self._finished)
+        self.agent.stop()
+
+    def _finished(self) -> None:
+        self.end("finished")
+
+    def _left(self, reason: str) -> None:
+        # From inside a hook: the goodbye may take a moment, and the training does not wait for it.
+        threading.Thread(target=self.end, args=(reason,), name="tuimon-leaving", daemon=True).start()
+
+    def _publish(self, record: Record) -> None:
+        if self.publisher is not None:
+            self.publisher.publish(record)
+
+    # -- on the publisher's thread ---------------------------------------------------------------------
+
+    def _hello(self) -> Hello:
+        return introduce(self.agent, self._name, self._started_s)
+
+    def _command(self, command: Command) -> None:
+        if isinstance(command, Detach) and self._asked_s is None:
+            self._asked_s = time.monotonic()
+        self.agent.commands.append(command)
+
+    def _soon(self, errand: Callable[[], None]) -> None:
+        self._errands.append(errand)
+        if self.publisher is not None:
+            self.publisher.wake()
+
+    def _turn(self) -> float | None:
+        """Do what is due; return the seconds until something else will be, None if nothing will."""
+        try:
+            while self._errands:
+                self._errands.popleft()()
+        except Exception as error:
+            self.agent.guard.take(error)
+        now_s, due_s = time.monotonic(), self._leave_due_s()
+        if due_s is not None and now_s >= due_s:
+            self._command(Detach())
+        if self._asked_s is not None:
+            due_s = self._asked_s + GRACE_S
+            if now_s >= due_s and not self._ending:
+                self._leave_between()
+        return None if due_s is None or self._ending else max(due_s - now_s, 0.0)
+
+    def _leave_due_s(self) -> float | None:
+        """When to leave because nobody looks, on the monotonic clock; None while somebody does."""
+        publisher = self.publisher
+        if self._leave_after_s is None or self._asked_s is not None or publisher is None or publisher.viewers:
+            return None
+        return max(self._began_s, publisher.last_departure_s or 0.0) + self._leave_after_s
+
+    def _leave_between(self) -> None:
+        text = f"no step has ended within {GRACE_S:g} s, so tuimon has left without waiting for one"
+        self._publish(Notice(self.agent.optimizers.step, time.time(), text))
+        self.end("detached")
+
+
+_lock = threading.Lock()
+_current: dict[str, Watcher] = {}
+#: Those that say goodbye, or have done so.
+_leaving: weakref.WeakSet[Publisher] = weakref.WeakSet()
+
+
+def current() -> Watcher | None:
+    """The watcher of this process, if there is one."""
+    return _current.get("watcher")
+
+
+def joined(make: Callable[[], Watcher]) -> tuple[Watcher, bool]:
+    """The watcher of this process, made where there is none; and whether it was made now."""
+    with _lock:
+        watcher = _current.get("watcher")
+        if watcher is not None:
+            return watcher, False
+        watcher = _current["watcher"] = make()
+        return watcher, True
+
+
+def wait_for_goodbyes() -> None:
+    """Until an agent that is leaving this process has given its socket back."""
+    for publisher in list(_leaving):
+        publisher.wait_closed(_GOODBYE_S)
