@@ -5,7 +5,7 @@ the machine's mood meets all of them; ratios are taken within a round.
 
 stream    int64 sum of the same bytes: what one core can read
 moments   all counts and moments, no histogram, no Python: the compiled block function over the tensor
-sketch    `SketchTable.accumulate` with the histogram (1 in 8 blocks of a large tensor), small tensors in
+sketch    `SketchTable.accumulate` with the histogram (1 in 8 pieces of a large tensor), small tensors in
           lists of 1 MB, as a training's are
 norm      ``torch.linalg.vector_norm``: yields one number
 chain     the torch calls that yield the moments: sum, norm, aminmax, isnan, isinf, count_nonzero

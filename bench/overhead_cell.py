@@ -24,6 +24,7 @@ from bench.handwritten import HandwrittenHooks
 from bench.ratios import Block
 from bench.reader import newest
 from bench.workloads import WORKLOADS, seeded
+from tuimon.agent.engine import ENGINE
 from tuimon.wire.commands import Subscribe, encode_command
 from tuimon.wire.paths import process_start_ticks, socket_path
 from tuimon.wire.unix import connect_unix
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from bench.workloads import Training
 
-_BACKWARD = torch.autograd.backward
+_ENGINE = getattr(torch.autograd, ENGINE)
 #: After each block the publisher's thread finishes what that block gave it, at that block's expense.
 _DRAIN_S = 0.05
 #: The budget is promised from here on: by then the agent has timed itself.
@@ -154,7 +155,8 @@ def unwatched() -> Iterator[None]:
 
     Otherwise the bare steps would pay part of the price, and the agent would count their backward passes.
     """
-    wrapped, torch.autograd.backward = torch.autograd.backward, _BACKWARD
+    wrapped = getattr(torch.autograd, ENGINE)
+    setattr(torch.autograd, ENGINE, _ENGINE)
     everywhere: tuple[dict[int, Any], ...] = (
         optimizers._global_optimizer_pre_hooks,
         optimizers._global_optimizer_post_hooks,
@@ -165,7 +167,7 @@ def unwatched() -> Iterator[None]:
     try:
         yield
     finally:
-        torch.autograd.backward = wrapped
+        setattr(torch.autograd, ENGINE, wrapped)
         for hooks, own in zip(everywhere, kept, strict=True):
             hooks.update(own)
 

@@ -1,6 +1,7 @@
 """The histogram over sign and binary exponent.
 
-A row's bins are int64 [2, width], negatives first, from the type's first exponent upwards. Elements are
+A row's bins are int64 [width, 2], negative before positive, from the type's first exponent upwards: so the
+span that a tensor uses is one stretch of memory. Elements are
 counted by the top bits of their pattern (sign and exponent field) into a scratch of uint32, which is then
 added to the row from the smallest to the largest field met: a small tensor pays for its own span only.
 """
@@ -58,24 +59,28 @@ def count_wide_fields(bits: Any, table: Any) -> None:
 
 @exact
 def look(bits: Any, tables: Any, row: Any, book: Any) -> Any:
-    """Count a block of fp32 patterns (uint32); return the first and last normal field met.
+    """Count a piece of fp32 patterns (uint32); return the first and last normal field met.
 
     Without one the first comes out larger than the last.
     """
-    least, most = span(bits)
+    least, most, zero = span(bits)
     count_fields(bits, tables)
     if least < _NORMAL - u32(1):
         add_subnormals(bits, _MAGNITUDE, _NORMAL, row, book)
+    book[6] += bits.size
+    book[7] += zero
     return max(1, (np.int64(least) + 1) >> 23), min(254, np.int64(most) >> 23)
 
 
 @exact
 def look_wide(bits: Any, tables: Any, row: Any, book: Any) -> Any:
-    """Count a block of fp64 patterns (uint64); return the first and last normal field met."""
-    least, most = wide_span(bits)
+    """Count a piece of fp64 patterns (uint64); return the first and last normal field met."""
+    least, most, zero = wide_span(bits)
     count_wide_fields(bits, tables)
     if least < _NORMAL_WIDE - u64(1):
         add_subnormals(bits, _MAGNITUDE_WIDE, _NORMAL_WIDE, row, book)
+    book[6] += bits.size
+    book[7] += zero
     # The smallest magnitude itself, unless there is none: then the field lies behind the last.
     smallest = least if least > _MAGNITUDE_WIDE else least + u64(1)
     return max(1, np.int64(smallest >> u64(52))), min(2046, np.int64(most >> u64(52)))
@@ -83,17 +88,19 @@ def look_wide(bits: Any, tables: Any, row: Any, book: Any) -> Any:
 
 @exact
 def span(bits: Any) -> Any:
-    """Return the smallest non-zero magnitude of uint32 patterns, minus 1, and the largest one.
+    """Return the smallest non-zero magnitude of uint32 patterns, minus 1, the largest one, and the zeros.
 
     Zero minus 1 wraps to the largest uint32, so zeros never are the smallest.
     """
     least = u32(0xFFFFFFFF)
     most = u32(0)
+    zero = u32(0)
     for i in range(bits.size):
         m = u32(bits[i] & _MAGNITUDE)
         least = min(least, u32(m - u32(1)))
         most = max(most, m)
-    return least, most
+        zero = u32(zero + u32(m == u32(0)))
+    return least, most, np.int64(zero)
 
 
 @exact
@@ -101,17 +108,18 @@ def wide_span(bits: Any) -> Any:
     """Return the same as `span` for uint64 patterns."""
     least = u64(0xFFFFFFFFFFFFFFFF)
     most = u64(0)
+    zero = u64(0)
     for i in range(bits.size):
         m = bits[i] & _MAGNITUDE_WIDE
         least = min(least, m - u64(1))
         most = max(most, m)
-    return least, most
+        zero += u64(m == u64(0))
+    return least, most, np.int64(zero)
 
 
 @exact
 def add_subnormals(bits: Any, magnitude: Any, normal: Any, row: Any, book: Any) -> None:
     """Count the subnormal patterns at their true exponents: bin k holds the magnitudes [2^k, 2^(k+1))."""
-    width = row.size // 2
     for i in range(bits.size):
         m = bits[i] & magnitude
         if m != 0 and m < normal:
@@ -120,7 +128,7 @@ def add_subnormals(bits: Any, magnitude: Any, normal: Any, row: Any, book: Any) 
             while left != 0:
                 left >>= 1
                 bin_ += 1
-            row[bin_ + (width if m == bits[i] else 0)] += 1
+            row[2 * bin_ + (1 if m == bits[i] else 0)] += 1
             book[LOW] = min(book[LOW], bin_)
             book[HIGH] = max(book[HIGH], bin_)
 
@@ -133,17 +141,18 @@ def flush(tables: Any, copies: int, fields: int, low: int, high: int, row: Any, 
     """
     # The smallest normal number (field 1) stands behind the subnormals: 23 or 52 of them.
     behind = 22 if fields == 256 else 51
-    width = row.size // 2
-    for sign in range(2):
-        target = row[:width] if sign == 1 else row[width:]
-        for field in range(low, high + 1):
+    for field in range(low, high + 1):
+        bin_ = field + behind
+        met = np.int64(0)
+        for sign in range(2):
             count = np.int64(0)
             for copy in range(copies):
                 at = (2 * copy + sign) * fields + field
                 count += np.int64(tables[at])
                 tables[at] = 0
-            if count != 0:
-                bin_ = field + behind
-                target[bin_] += count
-                book[LOW] = min(book[LOW], bin_)
-                book[HIGH] = max(book[HIGH], bin_)
+            # Tables are indexed by the sign bit, 0 for positive numbers.
+            row[2 * bin_ + 1 - sign] += count
+            met += count
+        if met != 0:
+            book[LOW] = min(book[LOW], bin_)
+            book[HIGH] = max(book[HIGH], bin_)

@@ -130,8 +130,8 @@ def at_limits(values: Any, low: Any, high: Any) -> Any:
 
 
 @exact
-def add_block(bits: Any, values: Any, book: Any, moments: Any) -> Any:
-    """Add a block of fp32 numbers to its row's counts and moments; return its zeros."""
+def add_block(bits: Any, values: Any, book: Any, moments: Any) -> None:
+    """Add a block of fp32 numbers to its row's counts and moments."""
     zero, s, q, low, high = glance(bits)
     if not (LEAST <= q <= MOST) and zero < bits.size:
         s, q = sums(values)
@@ -143,12 +143,11 @@ def add_block(bits: Any, values: Any, book: Any, moments: Any) -> Any:
     moments[1] += q
     moments[2] = min(moments[2], low)
     moments[3] = max(moments[3], high)
-    return zero
 
 
 @exact
-def add_wide_block(bits: Any, values: Any, book: Any, moments: Any) -> Any:
-    """Add a block of fp64 numbers to its row's counts and moments; return its zeros."""
+def add_wide_block(bits: Any, values: Any, book: Any, moments: Any) -> None:
+    """Add a block of fp64 numbers to its row's counts and moments."""
     zero, s, q, low, high = wide_glance(bits)
     if not q < np.inf:
         s, q, low, high = add_careful(values, book)
@@ -157,7 +156,6 @@ def add_wide_block(bits: Any, values: Any, book: Any, moments: Any) -> Any:
     moments[1] += q
     moments[2] = min(moments[2], low)
     moments[3] = max(moments[3], high)
-    return zero
 
 
 @exact

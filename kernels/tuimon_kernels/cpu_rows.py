@@ -23,7 +23,7 @@ from tuimon_kernels.cpu_activity import search_channels
 from tuimon_kernels.cpu_bins import flush, look, look_wide
 from tuimon_kernels.cpu_block import add_block, add_wide_block, at_limits, widen
 from tuimon_kernels.cpu_jit import carray, exact, merged, pointer
-from tuimon_kernels.spec import BLOCK, SAMPLE, STRETCH, Activity, DType
+from tuimon_kernels.spec import BLOCK, LOOKED, PIECE, SAMPLE, STRETCH, Activity, DType
 
 PLAN, BOOK, BUFFER = 8, 10, BLOCK
 EMPTY_LOW, EMPTY_HIGH = 1 << 30, -1
@@ -42,10 +42,12 @@ BINS = tuple(2 * (dtype.exponents[1] - dtype.exponents[0] + 1) for dtype in DTyp
 
 
 @exact
-def in_turn(block: int, n: int, shift: int) -> bool:
-    """`tuimon_kernels.spec.sampled`, compiled; `shift` is slot + observation."""
-    full = n // BLOCK
-    return (min(block, max(full - 1, 0)) + shift) % max(1, min(SAMPLE, full)) == 0
+def turn(piece: int, n: int, shift: int) -> int:
+    """Return the first piece from this one on that enters the histogram: see `tuimon_kernels.spec.sampled`.
+
+    `shift` is slot + observation.
+    """
+    return piece + (-(piece + shift)) % max(1, min(SAMPLE, n // LOOKED))
 
 
 @exact
@@ -63,16 +65,9 @@ def add_narrow(
 ) -> None:
     """Add an fp32 tensor to its row, or an fp16 or bf16 one, widened block by block."""
     low, high = 255, 0
-    start = 0
-    while start < n:
-        looked = in_turn(start // BLOCK, n, shift)
-        stop = start + BLOCK
-        # What is read only once need not fit the first-level cache: longer stretches, fewer ends.
-        while plan[0] == _FLOAT32 and not looked and stop < min(n, start + STRETCH):
-            if in_turn(stop // BLOCK, n, shift):
-                break
-            stop += BLOCK
-        m = min(stop, n) - start
+    step = STRETCH if plan[0] == _FLOAT32 else BLOCK
+    for start in range(0, n, step):
+        m = min(step, n - start)
         at = address + 4 * start
         if plan[0] != _FLOAT32:
             at = buffer
@@ -80,15 +75,20 @@ def add_narrow(
                 carray(pointer(address + 2 * start), m, np.int16), plan[0], carray(pointer(at), m, np.int32)
             )
         values = carray(pointer(at), m, np.float32)
-        zero = add_block(carray(pointer(at), m, np.int32), values, book, moments)
+        add_block(carray(pointer(at), m, np.int32), values, book, moments)
         if plan[5]:
             book[5] += at_limits(values, np.float32(limits[0]), np.float32(limits[1]))
-        if looked:
-            first, last = look(carray(pointer(at), m, np.uint32), tables, row, book)
-            low, high = min(low, first), max(high, last)
-            book[6] += m
-            book[7] += zero
-        start += m
+        last = max(n // PIECE - 1, 0)
+        piece = turn(min(start // PIECE, last), n, shift)
+        while piece <= last:
+            # What is left behind the last full piece goes with it.
+            begin, end = max(piece * PIECE - start, 0), (n if piece == last else (piece + 1) * PIECE) - start
+            if begin >= m:
+                break
+            bits = carray(pointer(at + 4 * begin), min(end, m) - begin, np.uint32)
+            first, latest = look(bits, tables, row, book)
+            low, high = min(low, first), max(high, latest)
+            piece = turn(piece + 1, n, shift)
     flush(tables, 4, 256, low, high, row, book)
 
 
@@ -102,14 +102,19 @@ def add_wide(
         m = min(BLOCK, n - start)
         at = address + 8 * start
         values = carray(pointer(at), m, np.float64)
-        zero = add_wide_block(carray(pointer(at), m, np.int64), values, book, moments)
+        add_wide_block(carray(pointer(at), m, np.int64), values, book, moments)
         if plan[5]:
             book[5] += at_limits(values, limits[0], limits[1])
-        if in_turn(start // BLOCK, n, shift):
-            first, last = look_wide(carray(pointer(at), m, np.uint64), tables, row, book)
-            low, high = min(low, first), max(high, last)
-            book[6] += m
-            book[7] += zero
+        last = max(n // PIECE - 1, 0)
+        piece = turn(min(start // PIECE, last), n, shift)
+        while piece <= last:
+            begin, end = max(piece * PIECE - start, 0), (n if piece == last else (piece + 1) * PIECE) - start
+            if begin >= m:
+                break
+            bits = carray(pointer(at + 8 * begin), min(end, m) - begin, np.uint64)
+            first, latest = look_wide(bits, tables, row, book)
+            low, high = min(low, first), max(high, latest)
+            piece = turn(piece + 1, n, shift)
     flush(tables, 1, 2048, low, high, row, book)
 
 

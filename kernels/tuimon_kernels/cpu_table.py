@@ -17,10 +17,8 @@ def clear_all(plans: Any, books: Any, moments: Any, bins: Any) -> int:
     for row in range(plans.shape[0]):
         book = books[row]
         mine = bins_of(bins, plans[row])
-        width = mine.size // 2
-        for at in range(book[LOW], book[HIGH] + 1):
-            mine[at] = 0
-            mine[width + at] = 0
+        if book[LOW] <= book[HIGH]:
+            mine[2 * book[LOW] : 2 * book[HIGH] + 2] = 0
         book[:] = 0
         book[LOW] = EMPTY_LOW
         book[HIGH] = EMPTY_HIGH
@@ -37,10 +35,9 @@ def pack_all(rows: Any, plans: Any, books: Any, bins: Any, packed: Any) -> int:
     to = 0
     for row in rows:
         mine = bins_of(bins, plans[row])
-        width = mine.size // 2
         low, high = books[row, LOW], books[row, HIGH]
         for sign in range(2):
             for at in range(low, high + 1):
-                packed[to] = mine[sign * width + at]
+                packed[to] = mine[2 * at + sign]
                 to += 1
     return to

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from tuimon_kernels.backend import Backend, Warmth
-from tuimon_kernels.spec import BLOCK, Activity, DType, Packed, Slot, sampled
+from tuimon_kernels.spec import BLOCK, PIECE, Activity, DType, Packed, Slot, sampled
 from tuimon_kernels.stride import sample_stride
 
 if TYPE_CHECKING:
@@ -114,9 +114,9 @@ class _Row:
         if len(finite):
             self.moments[2] = min(self.moments[2], float(finite.min()))
             self.moments[3] = max(self.moments[3], float(finite.max()))
-        for block, start in enumerate(range(0, len(x), BLOCK)):
-            if sampled(block, row, observation, len(x)):
-                self.look(x[start : start + BLOCK])
+        for piece, start in enumerate(range(0, len(x), PIECE)):
+            if sampled(piece, row, observation, len(x)):
+                self.look(x[start : start + PIECE])
 
     def look(self, x: torch.Tensor) -> None:
         self.hist_n += len(x)

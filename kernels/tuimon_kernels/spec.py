@@ -38,8 +38,14 @@ STRETCH = 4 * BLOCK
 Adding up the lanes takes as long as 1300 elements (Zen 4: 0.081 ns per element in stretches of 4096, 0.061 in
 the limit), so shorter stretches are slower, and longer ones less exact."""
 
+PIECE = 512
+"""Elements that enter the histogram together, or not."""
+
+LOOKED = 2 * PIECE
+"""Elements that a histogram rests on at least, where the tensor has as many."""
+
 SAMPLE = 8
-"""Of how many blocks of a large tensor one enters the histogram."""
+"""Of how many pieces of a large tensor one enters the histogram."""
 
 COUNTS = ("n", "nan", "pos_inf", "neg_inf", "zero", "limit")
 """The columns of `Packed.counts`."""
@@ -156,19 +162,20 @@ class Packed:
 
 
 def sample_period(n: int) -> int:
-    """Of how many blocks of an n-element tensor one enters the histogram (1: all, so exact).
+    """Of how many pieces of an n-element tensor one enters the histogram (1: all, so exact).
 
-    Below two full blocks the histogram (0.45 ns per element) costs about as much as everything else, so it is
-    exact there. From then on one block in `SAMPLE` is looked at, and never less than a whole one: a tensor of
-    2 to 7 full blocks shows one of them. So the histogram costs at most 4 us, then a share that stays 1/8.
+    The histogram (0.45 ns per element) costs five times as much as everything else, so it is exact only where
+    the tensor is so small that the call costs more. From 2 * `LOOKED` elements on it rests on a part of them,
+    never less than `LOOKED`, and from 8 * `LOOKED` on that share stays 1/8. A bin that holds the share p
+    of all elements is then off by sqrt((1 - p) / (p * LOOKED)) of its height, 9 % where p is 0.1.
     """
-    return max(1, min(SAMPLE, n // BLOCK))
+    return max(1, min(SAMPLE, n // LOOKED))
 
 
-def sampled(block: int, slot: int, observation: int, n: int) -> bool:
-    """Whether a block (numbered from 0) of an n-element tensor enters the histogram.
+def sampled(piece: int, slot: int, observation: int, n: int) -> bool:
+    """Whether a piece (numbered from 0) of an n-element tensor enters the histogram.
 
-    The remainder behind the last full block belongs to that block, so no histogram rests on a handful of
-    elements. Slot and observation shift the choice: blocks take turns, and tensors are not in step.
+    The remainder behind the last full piece belongs to that piece, so no histogram rests on a handful of
+    elements. Slot and observation shift the choice: pieces take turns, and tensors are not in step.
     """
-    return (min(block, max(n // BLOCK - 1, 0)) + slot + observation) % sample_period(n) == 0
+    return (min(piece, max(n // PIECE - 1, 0)) + slot + observation) % sample_period(n) == 0

@@ -14,6 +14,7 @@ from torch.optim import optimizer as optimizer_module
 
 import tuimon
 from tuimon.agent import activations, agent, parameters, watcher
+from tuimon.agent.engine import ENGINE
 from tuimon.records.hello import Hello
 from tuimon.records.sample import Bye, Log
 
@@ -34,7 +35,7 @@ def hooks(model: nn.Module) -> int:
     found = sum(len(getattr(module, table)) for module in model.modules() for table in tables)
     found += sum(len(p._post_accumulate_grad_hooks or ()) for p in model.parameters() if hasattr(p, "_x"))
     found += len(optimizer_module._global_optimizer_pre_hooks)
-    wrapped = (torch.autograd.backward, torch.amp.GradScaler.scale, torch.amp.GradScaler.update)
+    wrapped = (getattr(torch.autograd, ENGINE), torch.amp.GradScaler.scale, torch.amp.GradScaler.update)
     return found + sum(hasattr(one, "__wrapped__") for one in wrapped)
 
 
@@ -67,7 +68,8 @@ def test_after_close_everything_is_as_before(runtime: Path) -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     step(model, optimizer)
     before = hooks(model), len(optimizer_module._global_optimizer_post_hooks)
-    backward, threads, open_before = torch.autograd.backward, set(threading.enumerate()), descriptors()
+    backward = getattr(torch.autograd, ENGINE)
+    threads, open_before = set(threading.enumerate()), descriptors()
     for _ in range(2):
         with tuimon.watch(model, optimizer, every=1) as monitor:
             path = monitor.path
@@ -77,7 +79,7 @@ def test_after_close_everything_is_as_before(runtime: Path) -> None:
                 step(model, optimizer)
             assert hooks(model) > before[0]
         assert (hooks(model), len(optimizer_module._global_optimizer_post_hooks)) == before
-        assert torch.autograd.backward is backward
+        assert getattr(torch.autograd, ENGINE) is backward
         assert set(threading.enumerate()) == threads
         assert descriptors() == open_before
         assert not path.exists()
@@ -87,22 +89,22 @@ def test_after_close_everything_is_as_before(runtime: Path) -> None:
 def test_a_backward_that_somebody_else_wrapped_meanwhile_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     model = mlp()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    bare = torch.autograd.backward
+    bare = getattr(torch.autograd, ENGINE)
     calls: list[int] = []
     with observing(model):
-        ours = torch.autograd.backward
+        ours = getattr(torch.autograd, ENGINE)
 
         def theirs(*args: object, **kwargs: object) -> object:
             calls.append(1)
-            return ours(*args, **kwargs)  # type: ignore[arg-type, func-returns-value]
+            return ours(*args, **kwargs)
 
-        monkeypatch.setattr(torch.autograd, "backward", theirs)
+        monkeypatch.setattr(torch.autograd, ENGINE, theirs)
         step(model, optimizer)
-    assert torch.autograd.backward is theirs
+    assert getattr(torch.autograd, ENGINE) is theirs
     step(model, optimizer)
     assert calls == [1, 1]
     monkeypatch.undo()
-    torch.autograd.backward = bare
+    setattr(torch.autograd, ENGINE, bare)
 
 
 @pytest.mark.parametrize(

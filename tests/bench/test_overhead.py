@@ -12,6 +12,7 @@ from bench.handwritten import HandwrittenHooks
 from bench.overhead_cell import MODES, Cell, check_watched, unwatched
 from bench.ratios import Block, pair_ratios, quantile, summary, total_ratio
 from bench.workloads import WORKLOADS, seeded
+from tuimon.agent.engine import ENGINE
 
 
 def block(watched: bool, steps: int, cpu_s: float) -> Block:
@@ -112,13 +113,13 @@ def test_hand_written_hooks_yield_all_five_statistics() -> None:
 
 def test_the_bare_twin_steps_as_if_nobody_watched(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
-    original = torch.autograd.backward
+    original = getattr(torch.autograd, ENGINE)
 
-    def backward(*args: object, **kwargs: object) -> None:
+    def backward(*args: object, **kwargs: object) -> object:
         calls.append("backward")
-        original(*args, **kwargs)
+        return original(*args, **kwargs)
 
-    monkeypatch.setattr(torch.autograd, "backward", backward)
+    monkeypatch.setattr(torch.autograd, ENGINE, backward)
     handles = [
         register_optimizer_step_pre_hook(lambda *_: calls.append("before")),
         register_optimizer_step_post_hook(lambda *_: calls.append("after")),

@@ -25,6 +25,7 @@ CONTRACT = {
         "--tensors",
         "--fail-on",
     },
+    "run": {"COMMAND...", "--events", "--fail-on", "--every", "--budget", "--activations"},
     "demo": {"--scenario", "--steps"},
     "explain": {"RULE"},
 }

@@ -104,24 +104,27 @@ def test_more_than_31_bits_of_elements(backend: Backend) -> None:
     x[-1] = -3.0
     x[1 << 30] = torch.nan
     table = backend.SketchTable([Slot(n, DType.BFLOAT16, 2, Layout.PLANES, n // 2)])
-    # The last full block has number 2^19: it is looked at when 2^19 + slot + observation is a multiple of 8.
+    # The last full piece, number 2^22 + 8, is looked at when that + slot + observation is a multiple of 8.
     table.accumulate([0], [x], 8)
     packed = table.export()
     assert packed.counts[0].tolist() == [n, 1, 0, 0, n - 3, 0]
     assert packed.moments[0].tolist() == [-1.0, 13.0, -3.0, 2.0]
-    assert packed.hist_n[0] == n // spec.BLOCK // 8 * spec.BLOCK + n % spec.BLOCK + spec.BLOCK
+    assert packed.hist_n[0] == (n // spec.PIECE // 8 + 1) * spec.PIECE + n % spec.PIECE
     assert (packed.hist_first[0], packed.hist_counts.tolist()) == (1, [1, 1])
     assert table.silent(8).tolist() == [0]
 
 
-def test_the_choice_of_blocks_is_the_specification_at_any_size() -> None:
+def test_the_choice_of_pieces_is_the_specification_at_any_size() -> None:
     cpu_rows = pytest.importorskip("tuimon_kernels.cpu_rows")
-    for n in (0, 1, 4095, 8191, 8192, 12288, 7 * 4096 + 1, 8 * 4096, (1 << 31) + 3, (1 << 40) + 4097):
-        last = max(-(-n // spec.BLOCK) - 1, 0)
-        for block in {0, 1, last // 2, max(last - 1, 0), last}:
+    for n in (0, 1, 511, 2047, 2048, 4096 + 511, 8191, 8192, 8 * 4096, (1 << 31) + 3, (1 << 40) + 4097):
+        last = max(n // spec.PIECE - 1, 0)
+        for piece in {0, 1, last // 2, max(last - 1, 0), last}:
             for shift in range(9):
-                found = cpu_rows.in_turn(np.int64(block), np.int64(n), np.int64(shift))
-                assert found == spec.sampled(block, 0, shift, n)
+                found = cpu_rows.turn(np.int64(piece), np.int64(n), np.int64(shift))
+                assert piece <= found
+                assert [spec.sampled(p, 0, shift, n) for p in range(piece, min(found, last) + 1)] == [
+                    p == found for p in range(piece, min(found, last) + 1)
+                ]
 
 
 def _in_fresh_process(code: str) -> str:

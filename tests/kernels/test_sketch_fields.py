@@ -23,7 +23,7 @@ from tests.kernels.sketch_cases import (
 )
 from tuimon_kernels import DType, Packed, Slot, dense, slot_for
 from tuimon_kernels.backend import Backend
-from tuimon_kernels.spec import BLOCK, COUNTS, MOMENTS, sampled
+from tuimon_kernels.spec import BLOCK, COUNTS, LOOKED, MOMENTS, PIECE, STRETCH, sample_period, sampled
 
 
 def sketch(backend: Backend, *tensors: torch.Tensor, observation: int = 1) -> Packed:
@@ -57,8 +57,8 @@ def exponents(values: np.ndarray) -> dict[tuple[bool, int], int]:
 def looked_at(x: torch.Tensor, observation: int, slot: int = 0) -> np.ndarray:
     """Return the elements that enter the histogram, fp64."""
     values = x.double().numpy()
-    blocks = range(math.ceil(len(x) / BLOCK))
-    chosen = [values[b * BLOCK : (b + 1) * BLOCK] for b in blocks if sampled(b, slot, observation, len(x))]
+    pieces = range(math.ceil(len(x) / PIECE))
+    chosen = [values[p * PIECE : (p + 1) * PIECE] for p in pieces if sampled(p, slot, observation, len(x))]
     return np.concatenate([values[:0], *chosen])
 
 
@@ -149,7 +149,7 @@ def test_bytes_at_an_odd_address(backend: Backend) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("n", [2, 1001, 2 * BLOCK - 1])
+@pytest.mark.parametrize("n", [2, 1001, 2 * LOOKED - 1])
 def test_merging_is_adding(backend: Backend, n: int, dtype: torch.dtype) -> None:
     for kind, x in family(n, dtype).items():
         whole, halves = sketch(backend, x), sketch(backend, x[: n // 3], x[n // 3 :])
@@ -195,20 +195,25 @@ def test_limits_count_what_is_at_or_beyond_them(backend: Backend, dtype: torch.d
         assert table.export().counts[0, 5] == int(((values <= low) | (values >= high)).sum())
 
 
-def test_blocks_take_turns_until_all_were_looked_at(backend: Backend) -> None:
-    n = 11 * BLOCK + 100
-    x = 2.0 ** (torch.arange(n) // BLOCK).float()
-    table = backend.SketchTable([Slot(n, DType.FLOAT32)] * 2)
-    seen = []
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("n", [19 * PIECE + 100, STRETCH + 100, 2 * STRETCH + 3 * PIECE])
+def test_pieces_take_turns_until_all_were_looked_at(backend: Backend, n: int, dtype: torch.dtype) -> None:
+    pieces = n // PIECE
+    # Magnitudes of 75 octaves at most, which every type but fp16 has; that one is told apart by 16 of them.
+    x = (2.0 ** -(torch.arange(n) // PIECE % (75 if dtype is not torch.float16 else 16)).double()).to(dtype)
+    table = backend.SketchTable([Slot(n, DType.of(dtype))] * 2)
+    looked = 0
     for observation in range(1, 9):
         table.clear()
         table.accumulate([0, 1], [x, x], observation)
         packed = table.export()
-        seen.append({e for _, e in bins(packed)})
+        values = looked_at(x, observation)
+        assert bins(packed) == exponents(values)
         assert bins(packed, 1) != bins(packed), "two slots are not in step"
-    assert set.union(*seen) == set(range(12))
-    # 8 turns for 11 full blocks and a remainder, which goes with the block before it.
-    assert sorted(map(len, seen)) == [1, 1, 1, 1, 1, 2, 2, 3]
+        looked += int(packed.hist_n[0])
+    assert sample_period(n) == 8
+    assert pieces >= 8
+    assert looked == n, "each element once in eight turns"
 
 
 def test_rows_are_separate_cleared_and_packed_in_the_order_asked_for(backend: Backend) -> None:

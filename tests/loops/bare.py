@@ -1,7 +1,7 @@
 """Runs programs that nobody attaches to, each in a fork of this process, which has torch loaded already.
 
-Reads one JSON object a line, {"program": path, "steps": number}, and answers with one: the exit code, and
-the lines that the program printed.
+Reads one JSON object a line, {"program": path, "steps": number, "ranks": processes that train together}, and
+answers with one: the exit codes, and the lines that each printed.
 """
 
 import json
@@ -17,18 +17,28 @@ from torch import distributed, nn, optim  # noqa: F401  what most programs need
 def main() -> None:
     for line in sys.stdin:
         asked = json.loads(line)
-        with tempfile.TemporaryFile("w+") as out:
-            child = os.fork()
-            if not child:
-                _run(Path(asked["program"]), asked["steps"], out.fileno())
-            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-            out.seek(0)
-            print(json.dumps({"code": code, "lines": out.read().splitlines()}), flush=True)
+        with tempfile.TemporaryDirectory() as directory:
+            outs = [Path(directory, f"out-{rank}") for rank in range(asked["ranks"])]
+            children = []
+            for rank, out in enumerate(outs):
+                child = os.fork()
+                if not child:
+                    os.environ.update(
+                        RANK=str(rank),
+                        WORLD_SIZE=str(len(outs)),
+                        RENDEZVOUS=str(Path(directory, "rendezvous")),
+                        GLOO_SOCKET_IFNAME="lo",
+                    )
+                    _run(Path(asked["program"]), asked["steps"], out)
+                children.append(child)
+            codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+            lines = [out.read_text().splitlines() for out in outs]
+        print(json.dumps({"codes": codes, "lines": lines}), flush=True)
 
 
-def _run(program: Path, steps: int, out: int) -> None:
+def _run(program: Path, steps: int, out: Path) -> None:
     """In the fork: be the program; never return."""
-    os.dup2(out, 1)
+    os.dup2(os.open(out, os.O_WRONLY | os.O_CREAT), 1)
     sys.argv = [str(program), str(steps)]
     sys.path[0] = str(program.parent)
     code = 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from looping import Bare, Loop, Run
+from looping import Bare, Loop, Rank, Run
 from looping import observe as observe_loop
 
 from tuimon_kernels import backend
@@ -32,8 +32,8 @@ def begin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Lo
     """Starts a program; what still runs in the end is killed."""
     begun: list[Loop] = []
 
-    def begin(program: str, *arguments: str, warnings: str = "error") -> Loop:
-        begun.append(Loop(program, tmp_path_factory.mktemp("run"), *arguments, warnings=warnings))
+    def begin(program: str, *, warnings: str = "error", rank: Rank | None = None) -> Loop:
+        begun.append(Loop(program, tmp_path_factory.mktemp("run"), warnings=warnings, rank=rank))
         return begun[-1]
 
     yield begin

@@ -13,6 +13,7 @@ import queue
 import subprocess
 import sys
 import threading
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,22 +52,42 @@ def tensors(sample: Line, kind: str) -> dict[str, Line]:
     return {tensor["name"]: tensor for tensor in sample["tensors"] if tensor["kind"] == kind}
 
 
+@dataclass(frozen=True)
+class Rank:
+    """One of several processes that train together."""
+
+    rank: int
+    size: int
+    rendezvous: Path
+
+    def environment(self) -> dict[str, str]:
+        """What a launcher tells it."""
+        return {
+            "RANK": str(self.rank),
+            "WORLD_SIZE": str(self.size),
+            "RENDEZVOUS": str(self.rendezvous),
+            "GLOO_SOCKET_IFNAME": "lo",
+        }
+
+
 class Loop:
     """A program that runs until `stop`. Its lines are read as they come, so that it never waits for us."""
 
-    def __init__(self, program: str, runtime: Path, *arguments: str, warnings: str = "error") -> None:
+    def __init__(
+        self, program: str, runtime: Path, *, warnings: str = "error", rank: Rank | None = None
+    ) -> None:
         self._asking, pipe = None, None
         command = [sys.executable, "-W", warnings]
         if not INJECTS:
             pipe, self._asking = os.pipe()
             command += [str(HERE / "launch.py"), str(pipe)]
         self.process = subprocess.Popen(
-            [*command, str(PROGRAMS / program), *arguments],
+            [*command, str(PROGRAMS / program)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=environment(runtime),
+            env={**environment(runtime), **(rank.environment() if rank else {})},
             pass_fds=() if pipe is None else (pipe,),
         )
         if pipe is not None:
@@ -106,10 +127,10 @@ class Loop:
         while not self.said or self.said[-1].get("step", 0) < step:
             self.next_line()
 
-    def record(self, *options: str, pid: int | None = None, steps: int = 20) -> Recording:
+    def record(self, *options: str, steps: int = 20) -> Recording:
         """Enter it, from outside, and record so many of its steps."""
         self.be_entered()
-        command = [sys.executable, "-m", "tuimon", "record", str(pid or self.process.pid)]
+        command = [sys.executable, "-m", "tuimon", "record", str(self.process.pid)]
         command += ["--json", "--tensors", "--every", "1", "--steps", str(steps), *options]
         ran = subprocess.run(
             command, env=environment(self.runtime), capture_output=True, text=True, timeout=PATIENCE_S
@@ -181,16 +202,16 @@ class Bare:
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
 
-    def run(self, program: str, steps: int) -> list[Line]:
-        """What the program says of so many steps."""
+    def run(self, program: str, steps: int, ranks: int = 1) -> list[list[Line]]:
+        """What the program says of so many steps, by rank."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        asked = {"program": str(PROGRAMS / program), "steps": steps}
+        asked = {"program": str(PROGRAMS / program), "steps": steps, "ranks": ranks}
         self._process.stdin.write(json.dumps(asked) + "\n")
         self._process.stdin.flush()
         answer = json.loads(self._process.stdout.readline())
-        assert answer["code"] == 0, "its twin failed: see stderr"
-        return [json.loads(line) for line in answer["lines"]]
+        assert answer["codes"] == [0] * ranks, "a twin failed: see stderr"
+        return [[json.loads(line) for line in lines] for lines in answer["lines"]]
 
     def close(self) -> None:
         self._process.kill()
@@ -214,18 +235,22 @@ class Run:
         return self.recording.samples
 
     def pairs(self) -> Iterator[tuple[Line, Line]]:
-        """Each sample with the program's account of that step.
+        """Each sample with the program's account of the same step.
 
-        Where the optimizer's state counts no steps, tuimon counts from the attach; the first sample's
-        loss, exact in both, tells then which of the program's steps that was.
+        They are found by their loss, which hardly comes twice: where the optimizer's state counts no steps,
+        and where a scaler leaves steps out, tuimon's numbers of steps are not the program's.
         """
-        truths = {line["step"]: line for line in self.said if "step" in line}
-        first = self.samples[0]
-        start = first["step"]
-        if truths[start]["loss"] != first["loss"]:
-            (start,) = [step for step, truth in truths.items() if truth["loss"] == first["loss"]]
+        truths = sorted((line["loss"], line["step"], line) for line in self.said if "loss" in line)
+        losses = [loss for loss, _, _ in truths]
+        before = 0
         for sample in self.samples:
-            yield sample, truths[sample["step"] - first["step"] + start]
+            at = bisect_left(losses, sample["loss"])
+            _, step, truth = min(truths[max(0, at - 1) : at + 1], key=lambda t: abs(t[0] - sample["loss"]))
+            # Losses of microbatches that were divided by their number are rounded once more.
+            assert close(sample["loss"], truth["loss"], 2.0**-20)
+            assert step > before
+            before = step
+            yield sample, truth
 
 
 def observe(loop: Loop, bare: Bare, program: str, after: int = 10, steps: int = 20) -> Run:
@@ -236,7 +261,7 @@ def observe(loop: Loop, bare: Bare, program: str, after: int = 10, steps: int = 
     loop.until_step(last + 5)
     loop.stop()
     took = max(line.get("step", 0) for line in loop.said)
-    return Run(loop.said, recording, bare.run(program, took))
+    return Run(loop.said, recording, bare.run(program, took)[0])
 
 
 def close(told: float | None, truth: float | None, rel: float) -> bool:

@@ -16,6 +16,7 @@ from tuimon.agent.hooks import Hook
 from tuimon.agent.meter import Meter, clock
 from tuimon.agent.points import Point, limits_of
 from tuimon.agent.rows import RowTable
+from tuimon.agent.transforms import is_batch, transforming
 from tuimon.records.layout import TensorInfo, TensorKind
 from tuimon_kernels import Activity, slot_for
 
@@ -46,6 +47,8 @@ class ActivationProbe:
         self._called = 0
         #: Whether a training step is known to run with the roots in eval mode.
         self.eval_is_training = False
+        #: Whether the root that ran last began with gradients enabled, set by the agent.
+        self.learns = False
         #: The root that is running, set by the agent; its mode tells training from evaluation. Held weakly.
         self.root: Callable[[], torch.nn.Module | None] = lambda: None
 
@@ -68,7 +71,7 @@ class ActivationProbe:
         """Drop what was gathered for this step, after an exception in the middle of it."""
         self._forget()
         for point in points:
-            point.calls = 0
+            point.calls = point.passed_by = 0
 
     def _forget(self) -> None:
         self._slots, self._tensors, self._versions, self._waiting = [], [], [], []
@@ -81,7 +84,10 @@ class ActivationProbe:
 
         def forward_hook(module: torch.nn.Module, args: Any, output: Any) -> None:
             # Asked first, so that a compiler that traces this hook finds nothing in it to depend on.
-            if compiling() or not self._armed or not enabled():
+            if compiling() or not self._armed or transforming() is not None:
+                return
+            if not enabled():
+                self._pass_by(point)
                 return
             start_s = clock()
             try:
@@ -105,13 +111,29 @@ class ActivationProbe:
         root = self.root()
         if root is not None and not root.training and not self.eval_is_training:
             return False
-        if point.calls:
-            # Checkpointing runs a forward a second time, inside of backward: not a second output.
-            return _in_backward() == -1
+        if (point.calls or point.passed_by) and _in_backward() != -1:
+            # Checkpointing runs a forward a second time, inside of backward: not a second output, unless
+            # the first one was passed by.
+            if not point.passed_by:
+                return False
+            point.passed_by -= 1
         if point.order is None:
-            point.order = self._called
-            self._called += 1
+            point.order = self._next_order() if point.expected_order is None else point.expected_order
         return True
+
+    def _pass_by(self, point: Point) -> None:
+        """A forward without gradients in a root's forward with them: of reentrant checkpointing, maybe.
+
+        If so, backward runs it again, with gradients: that one is read, but the order is this one's.
+        """
+        if self.learns:
+            point.passed_by += 1
+            if point.order is None and point.expected_order is None:
+                point.expected_order = self._next_order()
+
+    def _next_order(self) -> int:
+        self._called += 1
+        return self._called - 1
 
     def _meet(self, point: Point, out: torch.Tensor) -> None:
         """Take note of an output of a shape or type not seen before, and make rows that fit it."""
@@ -137,12 +159,12 @@ class ActivationProbe:
         meter = self._meter
 
         def node_hook(gradients: Any) -> None:
-            if not self._armed:
+            if not self._armed or transforming() is not None:
                 return
             start_s = clock()
             try:
                 for gradient in gradients:
-                    if gradient is not None and gradient.dtype is point.dtype:
+                    if gradient is not None and gradient.dtype is point.dtype and not is_batch(gradient):
                         self._read(point.gradient_slot, gradient, None)
                         break
             except Exception as error:

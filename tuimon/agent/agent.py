@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from tuimon.agent.engine import EngineTap
 from tuimon.agent.guard import Guard
 from tuimon.agent.hooks import Hook
 from tuimon.agent.inventory import Inventory
@@ -23,9 +24,11 @@ from tuimon.agent.meter import Meter, clock
 from tuimon.agent.optimizers import Optimizers
 from tuimon.agent.pace import Pace
 from tuimon.agent.probes import Probes, Reading
+from tuimon.agent.scaler import left_out
 from tuimon.agent.schedule import Schedule
 from tuimon.agent.steps import OptimizerSteps, StepSource
 from tuimon.agent.timing import StepTimer
+from tuimon.agent.transforms import transforming
 from tuimon.records.sample import Log, Sample
 from tuimon.wire.commands import Cadence, Detach
 
@@ -54,9 +57,11 @@ class Agent:
         self.inventory = Inventory(self._stale)
         self.optimizers = Optimizers(self.inventory)
         self._timer, self._pace = StepTimer(self.meter), Pace(self.meter)
+        self.tap = EngineTap(self.guard)
         self.losses = LossProbe(
-            self.guard, self._before_backward, self._after_backward, self._restart, self._skip
-        )
+            self.guard, self.tap, self._before_backward, self._after_backward, self._restart, self._skip,
+            self.inventory.has_any,
+        )  # fmt: skip
         #: Who tells of steps; more kinds may be added before the start.
         self.sources: list[StepSource] = [OptimizerSteps(self.before_step, self.after_step)]
         #: Finds the models where nobody named them.
@@ -200,11 +205,12 @@ class Agent:
     # -- inside a window ------------------------------------------------------------------------------
 
     def _root_begins(self, root: torch.nn.Module, args: Any, kwargs: Any) -> None:
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or transforming() is not None:
             return
         start_s = clock()
         try:
             self._probes.activations.root = weakref.ref(root)
+            self._probes.activations.learns = torch.is_grad_enabled()
             evaluates = not root.training and not self._probes.activations.eval_is_training
             if not self._armed or evaluates or not torch.is_grad_enabled():
                 return
@@ -242,6 +248,10 @@ class Agent:
         self._timed(self._probes.activations.flush)
         if not self._outdated:  # a model that died has taken its parameters out of the inventory
             self._timed(self._probes.parameters.after_backward)
+        if self.optimizers.complete:
+            self._hook_s = clock()
+            self._end_round()
+            self.meter.settle(self._hook_s)
 
     def _timed(self, act: Callable[[], None]) -> None:
         start_s = clock()
@@ -276,9 +286,13 @@ class Agent:
             if not positions:
                 self._let_go()
                 return
+            if left_out(optimizer):
+                self._timer.end("optimizer")
+                return
             if self._armed:
                 self._observe_step(optimizer, positions)
-            if self.optimizers.stepped(optimizer):
+            # An optimizer in backward steps one parameter after the other: the step ends with the backward.
+            if self.optimizers.stepped(optimizer) and not self.losses.in_backward:
                 self._end_round()
         except Exception as error:
             self.guard.take(error)
@@ -307,8 +321,9 @@ class Agent:
         self._probes.parameters.after_step(positions, compare=closure)
         # A closure is evaluated as often as the optimizer likes (LBFGS): its first loss is that of the step.
         upto = self._in_step + 1 if closure else None
-        name = f"{type(optimizer).__name__}.{self.optimizers.known.index(optimizer)}"
-        self._losses[name] = self.losses.loss(first, upto)
+        if self.losses.microbatches > first or not self._losses:
+            name = f"{type(optimizer).__name__}.{self.optimizers.known.index(optimizer)}"
+            self._losses[name] = self.losses.loss(first, upto)
 
     def _skip(self) -> None:
         """A gradient scaler finished its step. Without an optimizer's step since backward it was skipped."""

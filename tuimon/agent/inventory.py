@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -134,6 +134,10 @@ class Inventory:
         groups = optimizer.param_groups
         mine = {self._position.get(id(p)) for group in groups for p in group["params"]}
         return sorted(i for i in mine if i is not None)
+
+    def has_any(self, tensors: Iterable[object]) -> bool:
+        """Whether one of these is a parameter that is watched."""
+        return any(id(tensor) in self._position for tensor in tensors)
 
     @property
     def dtypes(self) -> tuple[str, ...]:

@@ -1,46 +1,53 @@
-"""The loss, seen without help: the scalar that backward starts from.
-
-`Tensor.backward` looks `torch.autograd.backward` up at each call, so wrapping that attribute sees every
-loss; the wrapper is there during observed steps only.
-"""
+"""The loss, seen without help: the scalar that backward starts from, while a step is observed."""
 
 from __future__ import annotations
 
 import functools
 import math
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from tuimon.agent.scaler import scaler_types
+
 if TYPE_CHECKING:
+    from tuimon.agent.engine import EngineTap
     from tuimon.agent.guard import Guard
 
 
 class LossProbe:
-    """Gathers the losses of one step's backward calls."""
+    """Gathers the losses of one step's backward calls.
 
-    def __init__(self, guard: Guard, before: Callable[[], None], after: Callable[[], None],
-                 failed: Callable[[], None], skipped: Callable[[], None]) -> None:  # fmt: skip
-        self._guard, self._before, self._after = guard, before, after
-        self._failed, self._skipped = failed, skipped
+    What `torch.autograd.grad` starts from counts where it is asked for gradients of something that `trains`.
+    """
+
+    def __init__(self, guard: Guard, tap: EngineTap, before: Callable[[], None], after: Callable[[], None],
+                 failed: Callable[[], None], skipped: Callable[[], None],
+                 trains: Callable[[Sequence[Any]], bool]) -> None:  # fmt: skip
+        self._guard, self._tap, self._before, self._after = guard, tap, before, after
+        self._failed, self._skipped, self._trains = failed, skipped, trains
         self._armed = False
         self._patches: list[tuple[Any, str, Any, Any]] = []
         self._scaler: weakref.ref[Any] | None = None
         #: Roots of this step's backward calls, unscaled, and the divisors that they show.
         self._roots: list[float | None] = []
         self._divisors: list[float | None] = []
-        self._depth = 0
+        #: Which of them are of `torch.autograd.grad`.
+        self._asked: list[bool] = []
+        #: Whether the run of the engine that is on is one of those.
+        self._counted = False
+        #: Whether one that counts is running.
+        self.in_backward = False
 
     def arm(self) -> None:
         """Watch backward, and a gradient scaler if there is one."""
         self._armed = True
         if self._patches:
             return
-        self._patch(torch.autograd, "backward", self._wrap_backward)
-        scaler = getattr(torch.amp, "GradScaler", None)
-        if scaler is not None:
+        self._tap.add(self)
+        for scaler in scaler_types():
             self._patch(scaler, "scale", self._wrap_scale)
             self._patch(scaler, "update", self._wrap_update)
 
@@ -52,7 +59,8 @@ class LossProbe:
 
     def disarm(self) -> None:
         """Restore what was there; where somebody wrapped ours meanwhile, it stays and only passes through."""
-        self._armed = False
+        self._armed = self.in_backward = False
+        self._tap.remove(self)
         for owner, name, original, ours in self._patches:
             if getattr(owner, name) is ours:
                 setattr(owner, name, original)
@@ -60,26 +68,25 @@ class LossProbe:
 
     def begin(self) -> None:
         """Start an observed step."""
-        self._roots, self._divisors = [], []
+        self._roots, self._divisors, self._asked = [], [], []
 
-    def _wrap_backward(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
-            if not self._armed or self._depth:
-                return original(tensors, *args, **kwargs)
-            self._guarded(self._see, tensors)
-            self._depth = 1
-            try:
-                result = original(tensors, *args, **kwargs)
-            except BaseException:
-                self._guarded(self._failed)
-                raise
-            finally:
-                self._depth = 0
-            if self._armed:
-                self._guarded(self._after)
-            return result
+    def run_begins(self, roots: Sequence[Any], inputs: Sequence[Any] | None) -> None:
+        """See `Listener.run_begins`."""
+        self._counted = self.in_backward = self._armed and (inputs is None or self._trains(inputs))
+        if self._counted:
+            self._see(roots, inputs is not None)
 
-        return backward
+    def run_ends(self, inputs: Sequence[Any] | None, result: Sequence[Any] | None) -> None:
+        """See `Listener.run_ends`."""
+        self.in_backward = False
+        if self._counted and self._armed:
+            self._after()
+
+    def run_failed(self) -> None:
+        """See `Listener.run_failed`."""
+        self.in_backward = False
+        if self._counted:
+            self._failed()
 
     def _wrap_scale(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def scale(scaler: Any, outputs: Any) -> Any:
@@ -104,14 +111,15 @@ class LossProbe:
         except Exception as error:
             self._guard.take(error)
 
-    def _see(self, tensors: Any) -> None:
-        roots = (tensors,) if isinstance(tensors, torch.Tensor) else tuple(tensors)
-        scalars = [t for t in roots if t.numel() == 1 and t.is_cpu]
+    def _see(self, roots: Sequence[Any], asked: bool) -> None:
+        # Not a tensor: an edge of the graph, which has no value.
+        scalars = [t for t in roots if isinstance(t, torch.Tensor) and t.numel() == 1 and t.is_cpu]
         # A device's scalar is not read: that would wait for the device.
         total = sum(float(t.detach()) for t in scalars) if len(scalars) == len(roots) else None
         # Unscaled here: the scale may change before the step is over.
         self._roots.append(None if total is None else total / (self.loss_scale or 1.0))
-        self._divisors.append(divisor(roots[0]) if len(roots) == 1 else None)
+        self._divisors.append(divisor(scalars[0]) if len(roots) == len(scalars) == 1 else None)
+        self._asked.append(asked)
         self._before()
 
     @property
@@ -132,9 +140,12 @@ class LossProbe:
         """Mean loss of the backward calls `first` to `end`; None when one was not readable.
 
         Losses divided by the number of microbatches before backward (gradient accumulation) are added up
-        instead, which gives the same mean.
+        instead, which gives the same mean. Beside a backward, a loss that was only asked for gradients is
+        none of its own (the inner loop of meta-learning).
         """
-        roots, divisors = self._roots[first:end], self._divisors[first:end]
+        asked = self._asked[first:end]
+        mine = [i for i, other in enumerate(asked, first) if not other or all(asked)]
+        roots, divisors = [self._roots[i] for i in mine], [self._divisors[i] for i in mine]
         if not roots or any(root is None for root in roots):
             return None
         count = len(roots)

@@ -29,7 +29,10 @@ class Optimizers:
         self._positions: WeakKeyDictionary[torch.optim.Optimizer, list[int]] = WeakKeyDictionary()
         self._sizes: WeakKeyDictionary[torch.optim.Optimizer, int] = WeakKeyDictionary()
         self._resting: weakref.WeakSet[torch.optim.Optimizer] = weakref.WeakSet()
-        self._stepped: list[weakref.ref[torch.optim.Optimizer]] = []
+        #: Turns in the open round, and who is still awaited in it (None: to be found out), by identity.
+        self._turns: dict[int, int] = {}
+        self._awaited: set[int] | None = None
+        self._awaited_of = 0
         #: Steps (rounds) since the watch began, and those before it.
         self.steps = 0
         self._earlier: int | None = None
@@ -40,6 +43,7 @@ class Optimizers:
         """After the inventory changed: parameters stand elsewhere. Who takes turns stays known."""
         for optimizer in list(self._positions):
             self._positions[optimizer] = self._inventory.positions(optimizer)
+        self._awaited = None
 
     def positions(self, optimizer: torch.optim.Optimizer) -> list[int]:
         """Positions of the watched parameters that it steps; empty for an optimizer of something else."""
@@ -48,6 +52,7 @@ class Optimizers:
         if known is None or self._sizes.get(optimizer) != size:
             known = self._positions[optimizer] = self._inventory.positions(optimizer)
             self._sizes[optimizer] = size
+            self._awaited = None
             self.changed = True
         return known
 
@@ -58,24 +63,39 @@ class Optimizers:
 
     def has_stepped(self, optimizer: torch.optim.Optimizer) -> bool:
         """Whether this optimizer already stepped in the round that is open."""
-        return any(known() is optimizer for known in self._stepped)
+        return id(optimizer) in self._turns
+
+    @property
+    def complete(self) -> bool:
+        """Whether each known optimizer has stepped in the open round."""
+        return bool(self._turns) and not self._missing()
+
+    def _missing(self) -> set[int]:
+        # Asked at every step, and an optimizer per parameter makes hundreds: found out once a round.
+        if self._awaited is None or len(self._positions) != self._awaited_of:
+            waited_for = {id(other) for other in self.known if other not in self._resting}
+            self._awaited, self._awaited_of = waited_for.difference(self._turns), len(self._positions)
+        return self._awaited
 
     def stepped(self, optimizer: torch.optim.Optimizer) -> bool:
         """Note a step; return whether the round is complete with it."""
         if self._earlier is None:
             self._earlier = max(0, (steps_of(optimizer) or 1) - 1)
-        self._resting.discard(optimizer)
-        self._stepped.append(weakref.ref(optimizer))
-        done = [id(known()) for known in self._stepped]
-        missing = [other for other in self.known if id(other) not in done and other not in self._resting]
-        if done.count(id(optimizer)) >= MOST_TURNS:
-            self._resting.update(missing)
+        if optimizer in self._resting:
+            self._resting.discard(optimizer)
+            self._awaited = None
+        turns = self._turns[id(optimizer)] = self._turns.get(id(optimizer), 0) + 1
+        missing = self._missing()
+        missing.discard(id(optimizer))
+        if turns >= MOST_TURNS and missing:
+            self._resting.update(other for other in self.known if id(other) in missing)
+            self._awaited = None
             return True
         return not missing
 
     def close_round(self) -> None:
         """Count the open round as a step."""
-        self._stepped = []
+        self._turns, self._awaited = {}, None
         self.steps += 1
 
     @property

@@ -179,6 +179,8 @@ class ParameterProbe:
 
         None in the step in which clipping shows for the first time, and when no backward was seen.
         """
+        if applied is None and not self._applied_sq:
+            return None  # a step left out by a scaler tells nothing of clipping
         measured, was, self._clips = bool(self._applied_sq), self._clips, self._changed
         if not self._changed and (measured or not was):
             return applied

@@ -65,6 +65,8 @@ class Point:
     index: int
     #: Position in execution order, from the first observed step; None until it was called.
     order: int | None = None
+    #: The position that it has if backward runs it again with gradients (reentrant checkpointing).
+    expected_order: int | None = None
     channels: int | None = None
     #: It runs inside compiled code, where hooks are not called, or cost a new compilation.
     compiled: bool = False
@@ -75,8 +77,9 @@ class Point:
     dtype: torch.dtype | None = None
     #: Its output is overwritten in place by what follows, so it cannot wait to be read.
     overwritten: bool = False
-    #: Calls in the current window.
+    #: Calls in the current window, and those without gradients that backward has not run again.
     calls: int = 0
+    passed_by: int = 0
 
     def unsettle(self) -> None:
         """Forget the rows, after the table was made anew."""

@@ -24,6 +24,9 @@ from tuimon.session.session import Session
 #: What was not measured.
 UNKNOWN = "-"
 
+#: Learning rates beyond this many are told once each.
+_MOST_RATES = 8
+
 #: The agent's farewells in words; others ("disarmed: ...") are words already.
 _FAREWELLS = {
     "finished": "the training has finished",
@@ -38,7 +41,7 @@ def text_lines(session: Session, change: Change) -> list[str]:
         case Introduced(hello, layout):
             return [_hello(hello, layout)]
         case Sampled(sample):
-            return [_sample(sample)]
+            return [_sample(sample, session.history.clip_ratio)]
         case AlertChanged(alert):
             return _alert(alert)
         case Logged(log):
@@ -85,17 +88,26 @@ def _hello(hello: Hello, layout: Layout | None) -> str:
     )
 
 
-def _sample(sample: Sample) -> str:
+def _sample(sample: Sample, clip_ratio: float | None) -> str:
     norm, unclipped = number(sample.grad_norm), number(sample.grad_norm_preclip)
     before = "" if unclipped in (UNKNOWN, norm) else f" (before clipping {unclipped})"
+    clipped = f", clipped in {100.0 * clip_ratio:.0f} % of steps" if clip_ratio else ""
+    scale = "" if sample.loss_scale is None else f"  loss scale {number(sample.loss_scale, 6)}"
+    skipped = "  skipped: a gradient overflowed" if sample.skipped else ""
     pace = UNKNOWN if sample.step_s is None else f"{1000.0 * sample.step_s:.3g} ms"
     losses = f"  {_values(sample.losses)}" if sample.losses else ""
     return (
         f"step {sample.step}  loss {number(sample.loss)}{losses}"
-        f"  lr {', '.join(number(lr, 3) for lr in sample.lr) or UNKNOWN}"
-        f"  gradient norm {norm}{before}"
+        f"  lr {_rates(sample)}"
+        f"  gradient norm {norm}{before}{clipped}{scale}{skipped}"
         f"  {pace} a step  watching costs {percent(sample.overhead_ratio)}"
     )
+
+
+def _rates(sample: Sample) -> str:
+    told = [number(lr, 3) for lr in sample.lr]
+    # With an optimizer per parameter there are hundreds, mostly the same.
+    return ", ".join(told if len(told) <= _MOST_RATES else dict.fromkeys(told)) or UNKNOWN
 
 
 def _alert(alert: Alert) -> list[str]:

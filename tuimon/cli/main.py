@@ -16,6 +16,7 @@ from tuimon.cli.exits import FAILED, FINE, INTERRUPTED, USAGE, Failure, ReaderGo
 from tuimon.cli.explain import explain
 from tuimon.cli.list import list_
 from tuimon.cli.record import record
+from tuimon.cli.run import run as run_
 from tuimon.version import __version__
 
 
@@ -38,7 +39,7 @@ def tuimon(context: click.Context) -> int:
     return USAGE  # unless a verb says otherwise
 
 
-for _verb in (attach, list_, record, demo, explain):
+for _verb in (attach, list_, run_, record, demo, explain):
     tuimon.add_command(_verb)
 
 
@@ -57,7 +58,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         _discard(sys.stdout)
         return FINE
     except Failure as error:
-        return _say(f"tuimon: {error}", FAILED)
+        return _say(f"tuimon: {error}", error.code)
     except OSError as error:
         return _say(f"tuimon: {error}", FAILED)
     return code if isinstance(code, int) else FINE

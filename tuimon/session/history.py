@@ -13,6 +13,7 @@ from tuimon.records.histogram import Histogram
 from tuimon.records.layout import Layout, TensorKind
 from tuimon.records.sample import Log, Sample
 from tuimon.rules.series import Floats, Integers, LayerSeries, Series, TensorSeries
+from tuimon.session.clipping import Clipping
 from tuimon.session.combine import Grouping, grouping, layer_values
 from tuimon.session.histograms import Histograms
 from tuimon.session.layers import LayerTable
@@ -60,6 +61,7 @@ class History:
         self._logs: dict[str, deque[tuple[int, float]]] = {}
         self._memo: dict[object, object] = {}
         self._sample: Sample | None = None
+        self._clipping = Clipping()
         self.hello: Hello | None = None
 
     def __len__(self) -> int:
@@ -86,6 +88,11 @@ class History:
         if self._sample is None:
             raise ValueError("no step has been observed yet")
         return self._sample
+
+    @property
+    def clip_ratio(self) -> float | None:
+        """Share of the newest observed steps in which clipping shortened the gradient; None as yet."""
+        return self._clipping.ratio
 
     @property
     def steps(self) -> Integers:
@@ -120,7 +127,9 @@ class History:
     def add_sample(self, sample: Sample) -> None:
         """Take one observed step. Tensors of a layout that is not the current one are left out."""
         self._sample = sample
-        self._timeline.append(sample.step, sample.time_s, sample_scalars(sample))
+        self._clipping.add(sample)
+        scalars = {**sample_scalars(sample), "clip_ratio": self._clipping.ratio}
+        self._timeline.append(sample.step, sample.time_s, scalars)
         if self._layout is None or self._groups is None or self._recent is None:
             return
         if sample.layout != self._layout.id:
@@ -144,7 +153,7 @@ class History:
         Samples': "loss", "loss/NAME" for several optimizers, "grad_norm", "grad_norm_preclip", "lr"
         (first group), "lr/I", "step_s", "data_s", "forward_s", "backward_s", "optimizer_s",
         "overhead_ratio", "overhead_s", "every", "microbatches", "dead_window", "rss_bytes",
-        "cuda_bytes", "loss_scale", "skipped" (0 or 1).
+        "cuda_bytes", "loss_scale", "skipped" (0 or 1), "clip_ratio" (of the newest steps so far).
         """
         if name in self._logs and name not in self._timeline.names:
             logged = list(self._logs[name])[-last if last else None :]

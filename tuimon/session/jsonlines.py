@@ -25,7 +25,8 @@ def event_lines(session: Session, change: Change, tensors: bool = False) -> Line
         case Introduced(hello, layout):
             return _hello(hello, layout)
         case Sampled(sample):
-            return _sample(sample, session.layout if tensors else None)
+            line = _sample(sample, session.layout if tensors else None)
+            return {**line, "clip_ratio": session.history.clip_ratio}
         case AlertChanged(alert):
             return _alert(alert)
         case Left(bye):

@@ -6,8 +6,9 @@ from tuimon.records.sample import Sample
 
 #: Which probe of `Hello.probes` sees a series, where it is not called the same.
 PROBES = {
-    "lr": "optimizer", "grad_norm": "gradients", "grad_norm_preclip": "clip", "gradient_rms": "gradients",
-    "update_ratio": "updates", "activation_rms": "activations", "dead_ratio": "activations",
+    "lr": "optimizer", "grad_norm": "gradients", "grad_norm_preclip": "clip", "clip_ratio": "clip",
+    "gradient_rms": "gradients", "update_ratio": "updates", "activation_rms": "activations",
+    "dead_ratio": "activations",
     "saturated_ratio": "activations", "output_gradient_rms": "output_gradients",
 }  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tuimon.session.clipping import SHORTENED
 from tuimon.session.history import History
 
 
@@ -33,6 +34,7 @@ def plots(history: History) -> list[Plot]:
         Plot("learning rate", *_rates(names), log=False),
         _norm(names, history),
         Plot("step time", ("step_s",)),
+        *_scale(history),
         *(Plot(name, (name,)) for name in logged if name not in losses[:1]),
     ]
 
@@ -56,21 +58,29 @@ def _rates(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
 def _norm(names: tuple[str, ...], history: History) -> Plot:
     if "grad_norm_preclip" in names and _clips(history):
         names = ("after clipping", "before")
-        return Plot("gradient norm", ("grad_norm", "grad_norm_preclip"), names, log=True)
+        title = f"gradient norm, clipped in {100.0 * (history.clip_ratio or 0.0):.0f} % of steps"
+        return Plot(title, ("grad_norm", "grad_norm_preclip"), names, log=True)
     return Plot("gradient norm", ("grad_norm",), log=True)
+
+
+def _scale(history: History) -> list[Plot]:
+    """The scale of a gradient scaler, if there is one, and how many of the steps shown it left out."""
+    if not len(history.scalar("loss_scale").present):
+        return []
+    skipped = int(history.scalar("skipped").present.values.sum())
+    title = "loss scale" if not skipped else f"loss scale, {skipped} observed steps skipped"
+    return [Plot(title, ("loss_scale",), log=True)]
 
 
 def _clips(history: History) -> bool:
     """Whether clipping ever changed anything: else the two curves are one."""
     before, after = history.scalar("grad_norm_preclip"), history.scalar("grad_norm")
     both = before.measured & after.measured if len(before) == len(after) else before.measured[:0]
-    return bool((before.values[: len(both)][both] > (1 + _CLIPPED) * after.values[: len(both)][both]).any())
+    return bool((before.values[: len(both)][both] > (1 + SHORTENED) * after.values[: len(both)][both]).any())
 
 
-#: Share by which clipping shortens a gradient at least, to be seen.
-_CLIPPED = 1e-3
 _SAMPLED = frozenset((
     "loss", "lr", "grad_norm", "grad_norm_preclip", "step_s", "data_s", "forward_s", "backward_s",
     "optimizer_s", "overhead_ratio", "overhead_s", "every", "microbatches", "dead_window", "rss_bytes",
-    "cuda_bytes", "loss_scale", "skipped",
+    "cuda_bytes", "loss_scale", "skipped", "clip_ratio",
 ))  # fmt: skip
