@@ -24,7 +24,7 @@ PACKAGES = ("tuimon", "tuimon_kernels")
 ROOMS = ("tuimon.records", "tuimon.wire", "tuimon.agent")
 
 #: Names in the folder of an injection.
-ARCHIVE, OPTIONS, REPORT = "tuimon.zip", "options.json", "report"
+ARCHIVE, OPTIONS, REPORT, SCRIPT = "tuimon.zip", "options.json", "report", "line.py"
 #: Size of the report, made by the attacher: written in place, a disk that is full is no obstacle.
 REPORT_BYTES = 4096
 
@@ -124,7 +124,7 @@ def _tell(report: int, **what: str) -> None:
 
 
 def _remove(folder: str) -> None:
-    for name in (ARCHIVE, OPTIONS, REPORT):
+    for name in (ARCHIVE, OPTIONS, REPORT, SCRIPT):
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(folder, name))
     with contextlib.suppress(OSError):

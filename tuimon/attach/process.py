@@ -14,6 +14,9 @@ PROC = Path("/proc")
 
 _PYTHON = re.compile(r"(python|pypy)[0-9.]*t?d?")
 
+#: What PyTorch calls the main thread of a DataLoader's worker, and since when.
+_WORKER, _NAMES_WORKERS = "pt_data_worker", (2, 6)
+
 
 @dataclass(frozen=True, slots=True)
 class ProcessFacts:
@@ -21,8 +24,9 @@ class ProcessFacts:
 
     pid: int
     parent: int
-    #: Effective user.
+    #: Effective user and group.
     uid: int
+    gid: int
     #: Start time in clock ticks since boot: with the pid, its identity.
     start_time_ticks: int
     #: Its pid as it sees it itself; another than `pid` inside a container.
@@ -30,6 +34,10 @@ class ProcessFacts:
     command: tuple[str, ...]
     #: Whether it has ended and only waits to be collected.
     ended: bool
+    #: Whether it is held: by a job control signal, or by a debugger.
+    stopped: bool
+    #: The process that debugs it; None without one.
+    tracer: int | None
 
 
 def process_facts(pid: int, proc: Path = PROC) -> ProcessFacts:
@@ -49,10 +57,13 @@ def process_facts(pid: int, proc: Path = PROC) -> ProcessFacts:
         pid=pid,
         parent=int(lines["PPid"]),
         uid=int(lines["Uid"].split()[1]),
+        gid=int(lines.get("Gid", "0 0").split()[1]),
         start_time_ticks=start_time_ticks,
         inner_pid=int(lines.get("NSpid", str(pid)).split()[-1]),
         command=tuple(part.decode(errors="replace") for part in command.split(b"\0")[:-1]),
         ended=lines["State"][:1] in "ZX",
+        stopped=lines["State"][:1] in "Tt",
+        tracer=int(lines.get("TracerPid", "0")) or None,
     )
 
 
@@ -91,21 +102,52 @@ def has_torch(facts: ProcessFacts, proc: Path = PROC) -> bool:
 
 def runtime_directory(facts: ProcessFacts, proc: Path = PROC) -> Path | None:
     """XDG_RUNTIME_DIR as the process was started with; None without one, or where one may not look."""
+    named = environment(facts, proc).get("XDG_RUNTIME_DIR", "")
+    return Path(named) if named.startswith("/") else None
+
+
+def environment(facts: ProcessFacts, proc: Path = PROC) -> dict[str, str]:
+    """The environment that the process was started with; empty where one may not look."""
     with suppress(OSError):
-        for entry in (proc / str(facts.pid) / "environ").read_bytes().split(b"\0"):
-            name, _, value = entry.partition(b"=")
-            if name == b"XDG_RUNTIME_DIR" and value.startswith(b"/"):
-                return Path(os.fsdecode(value))
-    return None
+        entries = (proc / str(facts.pid) / "environ").read_bytes().split(b"\0")
+        pairs = (entry.partition(b"=") for entry in entries if b"=" in entry)
+        return {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}
+    return {}
 
 
 def root_directory(facts: ProcessFacts, proc: Path = PROC) -> Path:
-    """Where the process's file system begins, seen from here; not "/" for a container's."""
-    own, other = proc / "self" / "ns" / "mnt", proc / str(facts.pid) / "ns" / "mnt"
-    with suppress(OSError):
-        if os.readlink(own) != os.readlink(other):
-            return proc / str(facts.pid) / "root"
+    """Where the process's file system begins, seen from here; not "/" for a container's or after a chroot."""
+    for name in ("ns/mnt", "root"):
+        with suppress(OSError):
+            if os.readlink(proc / "self" / name) != os.readlink(proc / str(facts.pid) / name):
+                return proc / str(facts.pid) / "root"
     return Path("/")
+
+
+def is_worker(facts: ProcessFacts, parent: ProcessFacts | None, proc: Path = PROC) -> bool:
+    """Whether it only loads data for the training `parent` (None: its parent is no training)."""
+    with suppress(OSError):
+        if (proc / str(facts.pid) / "comm").read_text().strip() == _WORKER:
+            return True
+    # A forked worker has its parent's command line. So have ranks that are forked (from a notebook), but
+    # PyTorch names its workers, so that a process without the name is a rank, if this one is new enough.
+    return parent is not None and parent.command == facts.command and not _names_workers(facts, proc)
+
+
+def _names_workers(facts: ProcessFacts, proc: Path) -> bool:
+    found = re.search(rb"(/[^\n]*/torch)/lib/libtorch", _maps(facts, proc))
+    if found is None:
+        return False
+    with suppress(OSError):
+        folder = root_directory(facts, proc) / os.fsdecode(found[1]).lstrip("/")
+        version = re.search(r"__version__ = '([0-9]+)\.([0-9]+)", (folder / "version.py").read_text())
+        return version is not None and (int(version[1]), int(version[2])) >= _NAMES_WORKERS
+    return False
+
+
+def maps_text(facts: ProcessFacts, proc: Path = PROC) -> str:
+    """What is mapped into the process, a line each; empty where one may not look."""
+    return os.fsdecode(_maps(facts, proc))
 
 
 def _maps(facts: ProcessFacts, proc: Path) -> bytes:
