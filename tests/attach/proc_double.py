@@ -29,8 +29,11 @@ class ProcDouble:
         inner_pid: int | None = None,
         environ: dict[str, str] | None = None,
         mount_namespace: int = 1,
+        tracer: int = 0,
+        comm: str = "any",
+        debuggable: bool = True,
     ) -> int:
-        """One process; its start time (ticks) is a hundred times its pid."""
+        """One process; its start time (ticks) is a hundred times its pid. Not `debuggable`: ended."""
         uid = os.geteuid() if uid is None else uid
         folder = self.root / str(pid)
         (folder / "ns").mkdir(parents=True)
@@ -39,13 +42,16 @@ class ProcDouble:
         (folder / "stat").write_text(f"{pid} (any) {fields}\n")
         pids = f"{pid}" if inner_pid is None else f"{pid}\t{inner_pid}"
         (folder / "status").write_text(
-            f"Name:\tany\nState:\t{state}\nPPid:\t{parent}\nUid:\t0\t{uid}\t0\t0\nNSpid:\t{pids}\n"
+            f"Name:\tany\nState:\t{state}\nPPid:\t{parent}\nTracerPid:\t{tracer}\nUid:\t0\t{uid}\t0\t0\nNSpid:\t{pids}\n"
         )
         (folder / "cmdline").write_bytes(b"".join(os.fsencode(word) + b"\0" for word in command))
         (folder / "maps").write_text(maps)
         (folder / "environ").write_bytes(
             b"\0".join(f"{k}={v}".encode() for k, v in {"A": "b", **(environ or {})}.items()) + b"\0"
         )
+        (folder / "comm").write_text(f"{comm}\n")
+        if debuggable:
+            (folder / "mem").write_bytes(b"")
         (folder / "exe").symlink_to(exe)
         (folder / "ns" / "mnt").symlink_to(f"mnt:[{mount_namespace}]")
         return pid

@@ -14,6 +14,7 @@ import pytest
 from agent_double import GREETING, HELLO, frames, sample, saying, serving, until
 from proc_double import ProcDouble, proc_double
 
+from tuimon.attach import preflight
 from tuimon.attach.discovery import TrainingProcess, attach_to, find_socket, list_trainings
 from tuimon.attach.errors import (
     AttachError,
@@ -73,14 +74,29 @@ def test_a_training_with_an_agent_introduces_itself(machine: ProcDouble, agents:
     assert find_socket(7, machine.root) == path
 
 
-def test_a_training_without_tuimon_is_listed_with_the_line_to_add(machine: ProcDouble) -> None:
+def test_a_training_without_tuimon_is_listed_as_one_to_enter(
+    machine: ProcDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight, "debugger", lambda: "/usr/bin/gdb")
     machine.add(7)
     training = listed(machine)[7]
-    assert (training.attachable, training.socket, training.step, training.name) == (False, None, None, None)
-    assert training.reason is not None
-    assert "add `tuimon.watch(model, optimizer)`" in training.reason
-    with pytest.raises(NoAgent, match="add `tuimon"):
+    assert (training.attachable, training.enters, training.reason) == (True, True, None)
+    assert (training.socket, training.step, training.name) == (None, None, None)
+    with pytest.raises(NoAgent, match="`tuimon attach 7` enters it"):
         find_socket(7, machine.root)
+
+
+def test_a_training_that_cannot_be_entered_is_listed_with_the_reason(machine: ProcDouble) -> None:
+    machine.add(7, tracer=8)
+    training = listed(machine)[7]
+    assert (training.attachable, training.enters) == (False, False)
+    assert training.reason is not None
+    assert "held by the debugger 8" in training.reason
+
+
+def test_a_training_that_ends_while_it_is_looked_at_is_not_listed(machine: ProcDouble) -> None:
+    machine.add(7, debuggable=False)
+    assert listed(machine) == {}
 
 
 def test_what_only_serves_a_training_is_not_listed(machine: ProcDouble, agents: ExitStack) -> None:
@@ -137,7 +153,7 @@ def test_a_socket_of_a_process_that_had_the_same_pid_is_not_its_own(
 ) -> None:
     machine.add(7)
     agents.enter_context(serving(socket_path(7, 699), saying(GREETING)))
-    assert not listed(machine)[7].attachable
+    assert listed(machine)[7].socket is None
     with pytest.raises(NoAgent):
         find_socket(7, machine.root)
 

@@ -183,7 +183,7 @@ def test_asking_an_agent_that_hangs_up(path: Path) -> None:
 
 
 def test_every_failure_to_connect_has_a_name(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(NoAgent, match=r"not inside process 7.*tuimon\.watch"):
+    with pytest.raises(NoAgent, match=r"not inside process 7.*tuimon attach 7"):
         UnixTransport(path, 7).open()
     bind_unix(path).close()
     with pytest.raises(StaleSocket, match="has stopped listening"):

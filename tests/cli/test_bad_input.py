@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 from agent_double import serving
 from command_line import PID, Agent, Ran, Tuimon
 
+from tuimon.attach import entering
 from tuimon.cli import following, training
 from tuimon.cli.main import run
 from tuimon.wire.unix import bind_unix
@@ -75,18 +77,24 @@ def test_a_python_that_trains_nothing(tuimon: Tuimon) -> None:
     assert f"process {pid} has not loaded PyTorch" in ran.only_line
 
 
-def test_a_training_without_tuimon_learns_which_line_to_add(tuimon: Tuimon, tmp_path: Path) -> None:
+@pytest.mark.skipif(shutil.which("gdb") is None, reason="gdb is not installed")
+def test_a_training_that_is_inside_one_call_is_not_entered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(entering, "EXECUTING_S", 0.1)
     library = tmp_path / "libtorch_double.so"
     library.write_bytes(bytes(mmap.PAGESIZE))
-    code = (
+    program = (
         "import mmap, sys; file = open(sys.argv[1], 'r+b'); "
         "mapped = mmap.mmap(file.fileno(), 0); print(flush=True); input()"
     )
-    with running(sys.executable, "-S", "-c", code, str(library)) as pid:
-        ran = tuimon("attach", pid)
-    assert ran.code == 1
-    assert f"tuimon is not inside process {pid}" in ran.only_line
-    assert "tuimon.watch(model, optimizer)" in ran.only_line
+    with running(sys.executable, "-S", "-c", program, str(library)) as pid:
+        code = run(["record", str(pid)])
+    told = Ran(code, *capfd.readouterr())
+    assert (told.code, told.out) == (1, "")
+    before, line = told.err.splitlines()
+    assert before.startswith(f"entering process {pid}: it pauses")
+    assert f"process {pid} is not executing Python" in line
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -13,7 +13,7 @@ from tuimon.cli.record import LEVELS
 from tuimon.records.alert import Severity
 
 CONTRACT = {
-    "attach": {"TARGET"},
+    "attach": {"TARGET", "--every", "--budget", "--activations"},
     "list": {"--json"},
     "record": {
         "TARGET",
@@ -21,6 +21,7 @@ CONTRACT = {
         "--steps",
         "--every",
         "--budget",
+        "--activations",
         "--json",
         "--tensors",
         "--fail-on",

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from tuimon.attach.ask import ask
+from tuimon.attach.entering import LEAVE_AFTER_S, announcement, enter
+from tuimon.attach.entrance import Entrance
 from tuimon.attach.errors import (
-    ADD_TO_SCRIPT,
     AttachError,
     NoAgent,
     NoSuchProcess,
@@ -20,6 +22,7 @@ from tuimon.attach.errors import (
     StaleSocket,
 )
 from tuimon.attach.events import Event
+from tuimon.attach.preflight import check
 from tuimon.attach.process import (
     PROC,
     ProcessFacts,
@@ -70,6 +73,8 @@ class TrainingProcess:
     #: Why one cannot attach, and what to do; None when one can.
     reason: str | None = None
     socket: Path | None = None
+    #: Whether attaching has to enter the process first: it runs without tuimon so far.
+    enters: bool = False
 
 
 def list_trainings(proc: Path = PROC, timeout_s: float = 1.0) -> list[TrainingProcess]:
@@ -83,8 +88,9 @@ def list_trainings(proc: Path = PROC, timeout_s: float = 1.0) -> list[TrainingPr
     with ThreadPoolExecutor(_ASKED_AT_ONCE, "tuimon-ask") as pool:
         agents = [p for p in processes if p.pid in sockets]
         asked = pool.map(lambda p: _introduced(p, sockets[p.pid], timeout_s), agents)
-        silent = [_without_agent(p) for p in _trainings_without_agent(processes, sockets, proc)]
-        return sorted([*asked, *silent], key=lambda training: training.pid)
+        silent = [_without_agent(p, proc) for p in _trainings_without_agent(processes, sockets, proc)]
+        found = [*asked, *(training for training in silent if training is not None)]
+        return sorted(found, key=lambda training: training.pid)
 
 
 def find_socket(pid: int, proc: Path = PROC) -> Path:
@@ -109,10 +115,50 @@ def attach_to(
         AttachError: as `find_socket`.
     """
     facts = _facts(pid, proc)
-    transport = UnixTransport(_find(facts, proc), pid, facts.uid)
-    return Source(
-        transport, deliver, lambda: is_running(pid, facts.start_time_ticks, proc), subscribe=subscribe
-    )
+    return _source(facts, _find(facts, proc), deliver, subscribe, proc)
+
+
+def attach_or_enter(
+    pid: int,
+    deliver: Callable[[Event], None],
+    options: Mapping[str, Any],
+    subscribe: Subscribe | None = None,
+    proc: Path = PROC,
+) -> Source | Entrance:
+    """As `attach_to`, but a process without an agent is entered, once the source is started.
+
+    `options` are for the agent that is brought in (see `tuimon.agent.enter.enter`).
+
+    Raises:
+        AttachError: as `find_socket`; and why the process cannot be entered, as far as that is known now.
+    """
+    facts = _facts(pid, proc)
+    try:
+        return _source(facts, _find(facts, proc), deliver, subscribe, proc)
+    except NoAgent:
+        check(facts, proc)
+
+    def find() -> Path | None:
+        return _listening_socket(facts, proc)
+
+    def bring_in(stopped: Callable[[], bool]) -> Source:
+        path = enter(facts, {"leave_after_s": LEAVE_AFTER_S, **options}, find, proc, stopped)
+        return _source(facts, path, deliver, subscribe, proc)
+
+    return Entrance(bring_in, deliver, announcement(pid))
+
+
+def _source(
+    facts: ProcessFacts,
+    path: Path,
+    deliver: Callable[[Event], None],
+    subscribe: Subscribe | None,
+    proc: Path,
+) -> Source:
+    def alive() -> bool:
+        return is_running(facts.pid, facts.start_time_ticks, proc)
+
+    return Source(UnixTransport(path, facts.pid, facts.uid), deliver, alive, subscribe=subscribe)
 
 
 def _facts(pid: int, proc: Path) -> ProcessFacts:
@@ -210,11 +256,13 @@ def _is_helper(command: tuple[str, ...]) -> bool:
     )
 
 
-def _without_agent(facts: ProcessFacts) -> TrainingProcess:
-    return TrainingProcess(
-        facts.pid,
-        user_name(facts.uid),
-        facts.command,
-        framework="torch",
-        reason=f"tuimon is not inside; {ADD_TO_SCRIPT}",
-    )
+def _without_agent(facts: ProcessFacts, proc: Path) -> TrainingProcess | None:
+    """None of one that has ended meanwhile."""
+    training = TrainingProcess(facts.pid, user_name(facts.uid), facts.command, framework="torch")
+    try:
+        check(facts, proc)
+    except NoSuchProcess:
+        return None
+    except AttachError as error:
+        return replace(training, reason=str(error))
+    return replace(training, attachable=True, enters=True)

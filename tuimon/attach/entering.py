@@ -11,7 +11,7 @@ from typing import Any
 
 from tuimon.attach import remote_exec
 from tuimon.attach.bundle import SCRIPT, Bundle, place
-from tuimon.attach.entry_errors import DiedEntering, EntryBusy, EntryFailed, NotExecuting
+from tuimon.attach.entry_errors import DiedEntering, EntryBusy, EntryFailed, GivenUp, NotExecuting
 from tuimon.attach.errors import NoSuchProcess
 from tuimon.attach.gdb import queue_line
 from tuimon.attach.preflight import REMOTE, Interpreter, debugger, examine
@@ -31,11 +31,20 @@ LEAVE_AFTER_S = 60.0
 _LOOK_S = 0.01
 
 
+def announcement(pid: int) -> str:
+    """What the person is told before a process is entered."""
+    return (
+        f"entering process {pid}: it pauses for a moment (some 0.02 to 0.2 s); "
+        "in a distributed job all ranks wait for it"
+    )
+
+
 def enter(
     facts: ProcessFacts,
     options: Mapping[str, Any],
     find: Callable[[], Path | None],
     proc: Path = PROC,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Path:
     """Bring an agent into the process, and return the socket at which it listens.
 
@@ -46,11 +55,12 @@ def enter(
         options: for `tuimon.agent.enter.enter`, values that JSON knows.
         find: the socket of the process's agent; None while there is none.
         proc: where processes are shown.
+        stopped: asked while waiting; whether to give up.
 
     Raises:
         AttachError: it cannot be entered, or not now; it goes on as it was, and nothing is left behind.
     """
-    with _door(facts, proc):
+    with _door(facts, proc, stopped):
         found = find()
         if found is not None:
             return found
@@ -58,13 +68,13 @@ def enter(
         bundle = place(facts, {"how": "injected", **options}, interpreter.version, proc)
         try:
             _have_run(facts, interpreter, bundle, proc)
-            return _wait(facts, bundle, find, proc)
+            return _wait(facts, bundle, find, proc, stopped)
         finally:
             bundle.remove()
 
 
 @contextmanager
-def _door(facts: ProcessFacts, proc: Path) -> Iterator[None]:
+def _door(facts: ProcessFacts, proc: Path, stopped: Callable[[], bool]) -> Iterator[None]:
     """Held by one attacher at a time, whoever it is; nothing is written for it."""
     began_s = time.monotonic()
     try:
@@ -78,6 +88,8 @@ def _door(facts: ProcessFacts, proc: Path) -> Iterator[None]:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
+                if stopped():
+                    raise GivenUp(facts.pid) from None
                 if (waited_s := time.monotonic() - began_s) > DOOR_S:
                     raise EntryBusy(facts.pid, round(waited_s)) from None
             time.sleep(_LOOK_S)
@@ -96,7 +108,13 @@ def _have_run(facts: ProcessFacts, interpreter: Interpreter, bundle: Bundle, pro
     queue_line(facts.pid, interpreter, bundle.line)
 
 
-def _wait(facts: ProcessFacts, bundle: Bundle, find: Callable[[], Path | None], proc: Path) -> Path:
+def _wait(
+    facts: ProcessFacts,
+    bundle: Bundle,
+    find: Callable[[], Path | None],
+    proc: Path,
+    stopped: Callable[[], bool],
+) -> Path:
     """Until the socket is there, which is the only success."""
     began_s = time.monotonic()
     while True:
@@ -106,6 +124,8 @@ def _wait(facts: ProcessFacts, bundle: Bundle, find: Callable[[], Path | None], 
         waited_s = time.monotonic() - began_s
         if told.get("state") == "failed":
             raise EntryFailed(facts.pid, " ".join(told.get("error", "").split()))
+        if stopped():
+            raise GivenUp(facts.pid)
         if not is_running(facts.pid, facts.start_time_ticks, proc):
             raise DiedEntering(facts.pid)
         if not told and waited_s > EXECUTING_S:

@@ -15,7 +15,8 @@ EntryError
 ├── NotExecuting       it runs no Python code at present, so that it cannot begin
 ├── DiedEntering       it ended meanwhile
 ├── EntryFailed        tuimon does not load in it
-└── EntryBusy          another tuimon is about to enter it, and takes long
+├── EntryBusy          another tuimon is about to enter it, and takes long
+└── GivenUp            whoever wanted in has lost interest
 """
 
 from __future__ import annotations
@@ -168,3 +169,10 @@ class EntryBusy(EntryError):
         super().__init__(
             f"another tuimon has been entering process {pid} for {waited_s:g} s", "try again in a while", pid
         )
+
+
+class GivenUp(EntryError):
+    """Whoever wanted in has left meanwhile."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(f"process {pid} was not entered", "nothing was left behind", pid)

@@ -5,7 +5,8 @@ AttachError
 ├── OtherUser         the process is another user's
 ├── NotPython         it runs no Python
 ├── NoTorch           it runs Python, but has not loaded PyTorch
-├── NoAgent           it runs PyTorch, but tuimon is not inside
+├── NoAgent           it runs PyTorch, but tuimon is not inside; whoever attaches may enter it:
+├── EntryError        it cannot be entered (see `tuimon.attach.entry_errors`)
 ├── StaleSocket       its agent is gone, only the socket file is left
 ├── NoAnswer          its agent takes connections, and says nothing
 ├── WrongProtocol     its agent is of another version
@@ -83,8 +84,8 @@ class NoAgent(AttachError):
 
     def __init__(self, pid: int | None) -> None:
         super().__init__(
-            f"tuimon is not inside {_process(pid)}, and this version cannot enter a running one",
-            ADD_TO_SCRIPT,
+            f"tuimon is not inside {_process(pid)}",
+            "`tuimon attach` enters it" if pid is None else f"`tuimon attach {pid}` enters it",
             pid,
         )
 

@@ -9,6 +9,14 @@ from tuimon.records.record import Record
 
 
 @dataclass(frozen=True, slots=True)
+class Entering:
+    """The training is being entered, before there can be a connection."""
+
+    #: What happens, for the person.
+    told: str
+
+
+@dataclass(frozen=True, slots=True)
 class Connected:
     """The agent answered; records follow."""
 
@@ -30,4 +38,4 @@ class Ended:
     reason: str
 
 
-Event: TypeAlias = Connected | Disconnected | Ended | Record
+Event: TypeAlias = Entering | Connected | Disconnected | Ended | Record

@@ -69,14 +69,23 @@ class Interpreter:
 Check = Callable[[ProcessFacts, Path], None]
 
 
+def check(facts: ProcessFacts, proc: Path = PROC) -> None:
+    """Pass if nothing speaks against entering the process; looks at little, for `tuimon list`.
+
+    Raises:
+        AttachError: the first of `CHECKS` that fails.
+    """
+    for _, passes in CHECKS:
+        passes(facts, proc)
+
+
 def examine(facts: ProcessFacts, proc: Path = PROC) -> Interpreter:
     """All that must be known before the process is entered.
 
     Raises:
-        AttachError: it cannot be entered, and why: the first of `CHECKS` that fails, or `UnknownProgram`.
+        AttachError: it cannot be entered, and why: as `check`, or `UnknownProgram`.
     """
-    for _, check in CHECKS:
-        check(facts, proc)
+    check(facts, proc)
     try:
         found = functions(facts, (MAP, QUEUE, RUN_LINE, *_LOCKING[1:]), proc)
     except WrongFile as error:
@@ -107,6 +116,11 @@ def python_version(facts: ProcessFacts, proc: Path = PROC) -> tuple[int, int] | 
 def debugger() -> str | None:
     """The path of gdb; None where it is not installed."""
     return shutil.which("gdb")
+
+
+def _other(facts: ProcessFacts, proc: Path) -> None:
+    if facts.pid == os.getpid():
+        raise UnknownProgram(facts.pid, "it is this very process")
 
 
 def _same_user(facts: ProcessFacts, proc: Path) -> None:
@@ -167,6 +181,7 @@ def _way_in(facts: ProcessFacts, proc: Path) -> None:
 
 #: In the order in which they are asked; named for whoever lists them.
 CHECKS: tuple[tuple[str, Check], ...] = (
+    ("itself", _other),
     ("user", _same_user),
     ("python", _python),
     ("torch", _torch),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import signal
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-from tuimon.attach.discovery import attach_to
+from tuimon.attach.discovery import attach_or_enter
+from tuimon.attach.entrance import Entrance
 from tuimon.attach.errors import AttachError
 from tuimon.attach.events import Ended, Event
 from tuimon.attach.source import Source
@@ -48,19 +50,21 @@ def follow_process(
     cadence: Cadence | None = None,
     histograms: bool = False,
     session: Session | None = None,
+    options: Mapping[str, object] | None = None,
 ) -> int:
     """Follow the training in that process, handing every change to `write`; the exit code.
 
+    A process without an agent is entered, which is said on stderr first; `options` are for that agent.
     Ctrl-C and SIGTERM end it in good order, with the digest.
 
     Raises:
         Failure: there is no agent to be found or none that answers.
     """
     session = session or Session()
-    sources: list[Source] = []
+    sources: list[Source | Entrance] = []
 
-    def open_source(deliver: Callable[[Event], None]) -> Source:
-        sources.append(source_of(pid, deliver, histograms=histograms))
+    def open_source(deliver: Callable[[Event], None]) -> Source | Entrance:
+        sources.append(source_of(pid, deliver, histograms=histograms, options=options))
         return sources[0]
 
     follower = _Follower(session, write, until or Until())
@@ -104,6 +108,8 @@ class _Follower:
             Failure: the training cannot be heard, and never could.
         """
         if isinstance(change, ConnectionChanged) and self._session.hello is None:
+            if change.state.status == "connecting" and change.state.reason is not None:
+                print(change.state.reason, file=sys.stderr, flush=True)
             self._expect_an_answer(change.state)
             return
         self._write(self._session, change)
@@ -132,14 +138,20 @@ class _Follower:
         return time.monotonic() - self._began_s
 
 
-def source_of(pid: int, deliver: Callable[[Event], None], *, histograms: bool) -> Source:
-    """A source for the agent in that process, not started yet.
+def source_of(
+    pid: int,
+    deliver: Callable[[Event], None],
+    *,
+    histograms: bool,
+    options: Mapping[str, object] | None = None,
+) -> Source | Entrance:
+    """A source for the agent in that process, not started yet; it enters a process that has none.
 
     Raises:
-        Failure: there is no agent to be found.
+        Failure: there is no agent to be found, and none can be brought in.
     """
     try:
-        return attach_to(pid, deliver, Subscribe(histograms=histograms))
+        return attach_or_enter(pid, deliver, options or {}, Subscribe(histograms=histograms))
     except AttachError as error:
         raise Failure(str(error)) from None
 

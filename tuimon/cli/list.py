@@ -22,7 +22,10 @@ _NAME_WIDTH = 40
 @click.command("list", short_help="List the trainings of this machine.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array with one object per training.")
 def list_(as_json: bool) -> int:
-    """List the PyTorch processes of this machine, and whether one can attach to them."""
+    """List the PyTorch processes of this machine, and whether one can attach to them.
+
+    "yes": tuimon is inside; "enter": attaching brings it in; "no": for the reason below the table.
+    """
     from tuimon.attach.discovery import list_trainings
 
     trainings = list_trainings()
@@ -45,6 +48,7 @@ def _object(training: TrainingProcess) -> dict[str, object]:
         "devices": list(training.devices),
         "step": training.step,
         "attachable": training.attachable,
+        "enters": training.enters,
         "reason": training.reason,
     }
 
@@ -58,7 +62,7 @@ def _row(training: TrainingProcess) -> tuple[str, ...]:
         training.framework or "-",
         ", ".join(training.devices) or "-",
         "-" if training.step is None else str(training.step),
-        "yes" if training.attachable else "no",
+        "enter" if training.enters else "yes" if training.attachable else "no",
     )
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from tuimon.cli.exits import ReaderGone
-from tuimon.cli.quantities import duration_s, share_ratio
+from tuimon.cli.options import activations_option, budget_option, every_option
+from tuimon.cli.quantities import duration_s
 from tuimon.cli.target import complete_target, target_pid
 
 if TYPE_CHECKING:
@@ -30,15 +31,9 @@ LEVELS = ("info", "warning", "critical")
     metavar="N",
     help="Stop after N observed steps, the past that the training remembers included.",
 )
-@click.option(
-    "--every", type=click.IntRange(min=1), metavar="N", help="Observe every N steps, whatever it costs."
-)
-@click.option(
-    "--budget",
-    type=share_ratio,
-    metavar="SHARE",
-    help="Share of the training's time to use, such as 1% or 0.01.",
-)
+@every_option
+@budget_option
+@activations_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @click.option("--tensors", is_flag=True, help="With --json: the numbers of every tensor, too.")
 @click.option(
@@ -52,6 +47,7 @@ def record(
     steps: int | None,
     every: int | None,
     budget: float | None,
+    activations: str,
     as_json: bool,
     tensors: bool,
     fail_on: str | None,
@@ -59,7 +55,8 @@ def record(
     """Follow the training TARGET (a process id) and print what is observed, line by line.
 
     What the training remembers from before comes first. Ends with the training, with one of the limits,
-    or with Ctrl-C; the last line says what fired.
+    or with Ctrl-C; the last line says what fired. A training that tuimon is not inside yet is entered: it
+    pauses for a moment, and tuimon leaves it again some time after the last viewer.
     """
     if tensors and not as_json:
         raise click.UsageError("--tensors needs --json.")
@@ -75,6 +72,7 @@ def record(
         json_writer(tensors) if as_json else text_writer(),
         Until(steps, for_s, None if fail_on is None else Severity[fail_on.upper()]),
         cadence=None if every is None and budget is None else Cadence(every, budget),
+        options={"every": every, "budget": budget, "activations": activations},
     )
 
 

@@ -15,7 +15,7 @@ class ConnectionState:
     status: Status
     #: Unix time at which this state began, seconds.
     since_s: float
-    #: Why it is reconnecting or ended; None otherwise.
+    #: Why it is reconnecting or ended, or what is done before one can connect; None otherwise.
     reason: str | None = None
     #: When the next attempt is made, seconds after `since_s`; None unless reconnecting.
     retry_in_s: float | None = None

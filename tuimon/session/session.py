@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from tuimon.attach.events import Connected, Disconnected, Ended, Event
+from tuimon.attach.events import Connected, Disconnected, Ended, Entering, Event
 from tuimon.records.alert import Alert
 from tuimon.records.hello import Hello
 from tuimon.records.layout import Layout
@@ -94,6 +94,8 @@ class Session:
         match event:
             case Sample():
                 return self._sample(event)
+            case Entering():
+                return self._connection("connecting", event.told)
             case Connected():
                 return self._connection("live")
             case Disconnected():

@@ -140,7 +140,9 @@ class MonitorApp(App[None]):
                 # Keys, and the painting of what was applied, get a turn: messages alone would not give way.
                 asyncio.get_running_loop().call_later(_BREATH_S, self._knock)
                 break
-        if applied:
+        if self.session.connection.status == "ended" and self.session.hello is None:
+            self.exit()  # it could not be entered, or never said a word: there is nothing to look at
+        elif applied:
             self._paint_soon()
 
     # Pictures out ------------------------------------------------------------------------------------

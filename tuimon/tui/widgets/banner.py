@@ -6,7 +6,7 @@ from rich.segment import Segment
 
 from tuimon.tui.draw.numbers import age, whole
 from tuimon.tui.draw.text import Text, ink, shorten
-from tuimon.tui.glyphs import DOT, ENDED, RECONNECTING
+from tuimon.tui.glyphs import CONNECTING, DOT, ENDED, RECONNECTING
 from tuimon.tui.view import View
 from tuimon.tui.widgets.canvas import Canvas
 
@@ -21,7 +21,10 @@ class Banner(Canvas):
 
 def needed(view: View) -> bool:
     """Whether there is something to say."""
-    return view.session.connection.status in ("reconnecting", "ended")
+    connection = view.session.connection
+    return connection.status in ("reconnecting", "ended") or (
+        connection.status == "connecting" and connection.reason is not None
+    )
 
 
 def banner(view: View, width: int) -> Text:
@@ -29,6 +32,8 @@ def banner(view: View, width: int) -> Text:
     look = view.bright
     connection, last = view.session.connection, view.session.last
     reason = connection.reason or "no reason given"
+    if connection.status == "connecting":
+        return [Segment(f" {CONNECTING} ", look.strong), ink(shorten(reason, max(8, width - 4)), look.text)]
     if connection.status == "ended":
         at = "" if last is None else f" at step {whole(last.step)}"
         tail = f" {DOT} this is the last picture{at}" if last is not None else ""
