@@ -16,8 +16,9 @@ import torch
 
 from tuimon.agent.engine import EngineTap
 from tuimon.agent.guard import Guard
+from tuimon.agent.handwritten import HandwrittenSteps
 from tuimon.agent.hooks import Hook
-from tuimon.agent.inventory import Inventory
+from tuimon.agent.inventory import Inventory, runs_compiled
 from tuimon.agent.losses import LossProbe
 from tuimon.agent.memory import cuda_bytes, rss_bytes
 from tuimon.agent.meter import Meter, clock
@@ -63,7 +64,10 @@ class Agent:
             self.inventory.has_any,
         )  # fmt: skip
         #: Who tells of steps; more kinds may be added before the start.
-        self.sources: list[StepSource] = [OptimizerSteps(self.before_step, self.after_step)]
+        self.handwritten = HandwrittenSteps(self)
+        self.sources: list[StepSource] = [
+            OptimizerSteps(self.before_step, self.after_step), self.handwritten,
+        ]  # fmt: skip
         #: Finds the models where nobody named them.
         self.discovery: Discovery | None = None
         self._window_handles: list[RemovableHandle] = []
@@ -146,7 +150,7 @@ class Agent:
             self._armed = True
             for _, root in self.inventory.roots():
                 # With `model.compile()` a hook on the model itself would become part of the compiled code.
-                if root.__dict__.get("_compiled_call_impl") is not None:
+                if runs_compiled(root):
                     continue
                 begins = root.register_forward_pre_hook(Hook(self._root_begins), with_kwargs=True)
                 self._window_handles += [begins, root.register_forward_hook(Hook(self._root_ends))]
@@ -202,9 +206,35 @@ class Agent:
         self._probes.restart()
         self._begin()
 
+    # -- for steps that nothing announces -------------------------------------------------------------
+
+    def begin_again(self) -> None:
+        """What was gathered in this window, if there is one, is no whole step."""
+        if self._armed:
+            self._restart()
+            self._timer.drop("data")
+
+    @property
+    def observes_next(self) -> bool:
+        """Whether the next step that ends is followed by one that is observed."""
+        return not self._armed and self._until <= 1
+
+    def entries(self) -> list[torch.nn.Module]:
+        """Whose forward begins a step: the roots, or where these are not called all that is read."""
+        roots = [root for _, root in self.inventory.roots() if not runs_compiled(root)]
+        if self._probes.activations.root() is not None:
+            return roots
+        return roots + [p.module for p in self.inventory.points if not p.compiled and p.module not in roots]
+
+    def entered(self, module: torch.nn.Module, args: Any, kwargs: Any) -> None:
+        """A window began in this module's call, before its forward."""
+        if any(root is module for _, root in self.inventory.roots()):
+            self._root_begins(module, args, kwargs)
+
     # -- inside a window ------------------------------------------------------------------------------
 
-    def _root_begins(self, root: torch.nn.Module, args: Any, kwargs: Any) -> None:
+    def _root_begins(self, root: torch.nn.Module, args: Any, kwargs: Any = None) -> None:
+        # Without `kwargs` when it was taken away after this call had begun: PyTorch asks late what it takes.
         if torch.compiler.is_compiling() or transforming() is not None:
             return
         start_s = clock()
@@ -220,7 +250,7 @@ class Agent:
                 return
             self._running = root
             self._timer.end("data")
-            self._probes.inputs.read(args, kwargs)
+            self._probes.inputs.read(args, kwargs or {})
             start_s = self.meter.settle(start_s)
             self._timer.begin("forward")
         except Exception as error:
@@ -246,7 +276,8 @@ class Agent:
     def _after_backward(self) -> None:
         self._timer.end("backward")
         self._timed(self._probes.activations.flush)
-        if not self._outdated:  # a model that died has taken its parameters out of the inventory
+        # A model that died has taken its parameters out of the inventory.
+        if not self._outdated and self.handwritten.optimizer is None:
             self._timed(self._probes.parameters.after_backward)
         if self.optimizers.complete:
             self._hook_s = clock()
@@ -258,26 +289,29 @@ class Agent:
         act()
         self.meter.own_s += clock() - start_s
 
-    def before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+    def before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         """An optimizer is about to step."""
         self._hook_s = clock()
         try:
+            self.handwritten.give_way_to(optimizer)
             if self._armed and (positions := self.optimizers.positions(optimizer)):
                 self._in_step = self.losses.microbatches
                 if not self.optimizers.has_stepped(optimizer):
-                    self._probes.parameters.before_step(positions)
+                    self._probes.before_step(optimizer, positions)
                 self._hook_s = self.meter.settle(self._hook_s)
-                self._timer.begin("optimizer")
+                if not self.handwritten.unseen_end:
+                    self._timer.begin("optimizer")
         except Exception as error:
             self.guard.take(error)
         finally:
             self.meter.settle(self._hook_s)
             self.meter.calls += 1
 
-    def after_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+    def after_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         """An optimizer has stepped."""
         self._hook_s = clock()
         try:
+            self.handwritten.give_way_to(optimizer)
             if self._armed and self._outdated:
                 self._take_stock(clock())  # what this window saw fits the models no more
             positions = self.optimizers.positions(optimizer)
@@ -294,6 +328,8 @@ class Agent:
             # An optimizer in backward steps one parameter after the other: the step ends with the backward.
             if self.optimizers.stepped(optimizer) and not self.losses.in_backward:
                 self._end_round()
+            if self.handwritten.unseen_end:
+                self._timer.drop("data")
         except Exception as error:
             self.guard.take(error)
         finally:
@@ -318,7 +354,7 @@ class Agent:
         first, self._first_backward = self._first_backward, self.losses.microbatches
         if self.optimizers.has_stepped(optimizer):
             return  # a critic with several turns in a round: its first one is shown
-        self._probes.parameters.after_step(positions, compare=closure)
+        self._probes.after_step(optimizer, positions, closure)
         # A closure is evaluated as often as the optimizer likes (LBFGS): its first loss is that of the step.
         upto = self._in_step + 1 if closure else None
         if self.losses.microbatches > first or not self._losses:

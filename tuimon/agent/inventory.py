@@ -135,6 +135,10 @@ class Inventory:
         mine = {self._position.get(id(p)) for group in groups for p in group["params"]}
         return sorted(i for i in mine if i is not None)
 
+    def position(self, tensor: object) -> int | None:
+        """Where this parameter stands in `parameters`; None for another tensor."""
+        return self._position.get(id(tensor))
+
     def has_any(self, tensors: Iterable[object]) -> bool:
         """Whether one of these is a parameter that is watched."""
         return any(id(tensor) in self._position for tensor in tensors)
@@ -155,7 +159,12 @@ class Inventory:
 
 def compiles(root: nn.Module) -> bool:
     """Whether calling this module runs compiled code: `torch.compile(model)` or `model.compile()`."""
-    return "_orig_mod" in root._modules or root.__dict__.get("_compiled_call_impl") is not None
+    return "_orig_mod" in root._modules or runs_compiled(root)
+
+
+def runs_compiled(root: nn.Module) -> bool:
+    """Whether it was compiled in place (`model.compile()`), its own hooks with it."""
+    return root.__dict__.get("_compiled_call_impl") is not None
 
 
 def plain(path: str) -> str:

@@ -132,6 +132,11 @@ class ParameterProbe:
         group.taken = True
         self._compare(group)
 
+    def weights_after_step(self, positions: Sequence[int]) -> None:
+        """Read the weights alone, where the gradients are gone by now."""
+        if not self.outgrown:
+            self._read(self._group(positions), [], [])
+
     def after_step(self, positions: Sequence[int], compare: bool) -> None:
         """Read the gradients applied and the weights that came of them.
 
@@ -146,7 +151,9 @@ class ParameterProbe:
         self._applied_sq += [self._preclip_sq[i] for i in group.positions if i in self._preclip_sq]
         gradients = [_gradient(p) for p in group.parameters]
         slots = [slot for slot, g in zip(group.gradient_slots, gradients, strict=True) if g is not None]
-        tensors = [_readable(g) for g in gradients if g is not None]
+        self._read(group, slots, [_readable(g) for g in gradients if g is not None])
+
+    def _read(self, group: _Group, slots: list[int], tensors: list[torch.Tensor]) -> None:
         weights = [_readable(p) for p in group.parameters]
         rows = np.concatenate((np.array(slots, dtype=np.int64), group.weight_slots))
         self._table.accumulate(rows, tensors + weights)

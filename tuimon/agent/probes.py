@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from tuimon.agent.activations import ActivationProbe
+from tuimon.agent.backward_gradients import BackwardGradients
 from tuimon.agent.collector import Collector
+from tuimon.agent.handwritten import HandwrittenOptimizer
 from tuimon.agent.inputs import InputProbe
 from tuimon.agent.parameters import ParameterProbe
 from tuimon.agent.rows import RowTable
@@ -48,6 +52,7 @@ class Probes:
         for point in inventory.points:
             point.unsettle()
         self.parameters.settle()
+        self._backward = BackwardGradients(self.parameters.gradient_slots, self._rows.slots, backend)
 
     @property
     def layouts(self) -> int:
@@ -68,24 +73,52 @@ class Probes:
         self.activations.arm(self._inventory.points)
         self.activations.restart(self._inventory.points)
         self.parameters.begin()
+        self._backward.begin()
+
+    def before_step(self, optimizer: Any, positions: list[int]) -> None:
+        """Something is about to move the parameters at these positions."""
+        self.parameters.before_step(positions)
+        if isinstance(optimizer, HandwrittenOptimizer):
+            places = ((self._inventory.position(tensor), g) for tensor, g in optimizer.gradients)
+            gradients = {i: gradient for i, gradient in places if i is not None}
+            self._backward.read(gradients, optimizer.returned)
+
+    def after_step(self, optimizer: Any, positions: list[int], closure: bool) -> None:
+        """It has; `closure`: backward ran inside of the step."""
+        if isinstance(optimizer, HandwrittenOptimizer):
+            self.parameters.weights_after_step(positions)
+            moved = optimizer.moved
+            self._backward.settle(
+                i for i in positions if moved is None or id(self._inventory.parameters[i].tensor) in moved
+            )
+        else:
+            self.parameters.after_step(positions, compare=closure)
 
     def disarm(self) -> None:
         """Take all hooks out and keep no tensor."""
         self.activations.disarm()
         self.parameters.forget()
+        self._backward.forget()
 
     def read(self, loss_scale: float | None) -> Reading:
         """Read the rows out at the end of a step."""
         self.activations.flush()
+        left, gradients = self._backward.read_out()
         touched, parts = self._rows.read_out()
         layout = self._collector.describe()
-        norm = self._collector.gradient_norm(touched, parts)
+        if gradients:
+            norm = self._collector.gradient_norm(left, gradients) if self._backward.known else None
+            preclip = self._backward.norm_before_clip(norm, loss_scale)
+            touched, parts = np.append(left, touched), gradients + parts
+        else:
+            norm = self._collector.gradient_norm(touched, parts)
+            preclip = self.parameters.preclip_norm(norm, loss_scale)
         return Reading(
             layout,
             self._collector.layouts,
             self._collector.table(touched, parts, self.parameters.updates()),
             norm,
-            self.parameters.preclip_norm(norm, loss_scale),
+            preclip,
             self._rows.dead_window,
         )
 

@@ -32,6 +32,10 @@ class StepTimer:
             elapsed_s = clock() - opened[0] - (self._meter.own_s - opened[1])
             self._sums[part] = self._sums.get(part, 0.0) + max(elapsed_s, 0.0)
 
+    def drop(self, part: str) -> None:
+        """Its beginning was not seen after all."""
+        self._open.pop(part, None)
+
     def times(self) -> StepTimes:
         """The parts seen so far."""
         return StepTimes(**{f"{part}_s": self._sums.get(part) for part in PARTS})
