@@ -9,6 +9,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from tuimon.records.criterion import ClassCounts, Criterion, Evaluation
 from tuimon.records.hello import Hello
 from tuimon.records.layout import LayerInfo, Layout, TensorInfo, TensorKind
 from tuimon.records.record import Record
@@ -92,6 +93,27 @@ HELLOS = st.builds(
     world_size=st.none() | COUNT,
     optimizers=tuples(TEXT),
 )
+COUNTED = st.lists(st.tuples(COUNT, COUNT), max_size=3).flatmap(
+    lambda pairs: st.builds(
+        ClassCounts,
+        classes=st.just(tuple(one for one, _ in pairs)),
+        counts=st.just(tuple(n for _, n in pairs)),
+        rest=COUNT,
+    )
+)
+CRITERIA = st.builds(
+    Criterion,
+    name=TEXT,
+    value=MAYBE_NUMBER,
+    reduction=TEXT,
+    calls=COUNT,
+    n=st.none() | COUNT,
+    classes=st.none() | COUNT,
+    judged=COUNT,
+    correct=st.none() | COUNT,
+    labels=st.none() | COUNTED,
+    predictions=st.none() | COUNTED,
+)
 SAMPLES = st.builds(
     Sample,
     index=COUNT,
@@ -99,6 +121,7 @@ SAMPLES = st.builds(
     time_s=NUMBER,
     layout=COUNT,
     loss=MAYBE_NUMBER,
+    loss_divisor=st.none() | COUNT,
     losses=NUMBERS,
     lr=tuples(MAYBE_NUMBER),
     grad_norm=MAYBE_NUMBER,
@@ -106,12 +129,21 @@ SAMPLES = st.builds(
     rss_bytes=st.none() | COUNT,
     skipped=st.none() | st.booleans(),
     trouble=TEXTS,
+    criteria=tuples(CRITERIA),
     tensors=tables(),
 )
 RECORDS: st.SearchStrategy[Record] = st.one_of(
     HELLOS,
     st.builds(Layout, id=COUNT, layers=tuples(LAYERS), tensors=tuples(TENSORS)),
     SAMPLES,
+    st.builds(
+        Evaluation,
+        step=COUNT,
+        time_s=NUMBER,
+        batches=COUNT,
+        duration_s=NUMBER,
+        criteria=tuples(CRITERIA),
+    ),
     st.builds(Log, step=COUNT, time_s=NUMBER, values=NUMBERS),
     st.builds(Notice, step=COUNT, time_s=NUMBER, text=TEXT),
     st.builds(Bye, reason=TEXT, step=COUNT, time_s=NUMBER),

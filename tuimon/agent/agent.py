@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from tuimon.agent.criteria import CriterionProbe
 from tuimon.agent.engine import EngineTap
+from tuimon.agent.evaluation import Passes
 from tuimon.agent.guard import Guard
 from tuimon.agent.handwritten import HandwrittenSteps
 from tuimon.agent.hooks import Hook
@@ -70,6 +72,9 @@ class Agent:
         ]  # fmt: skip
         #: Finds the models where nobody named them.
         self.discovery: Discovery | None = None
+        self.criteria = CriterionProbe(
+            self.meter, self._modes, Passes(lambda: self.optimizers.step, schedule, publish), self._evaluated
+        )
         self._window_handles: list[RemovableHandle] = []
         self.commands: list[Command] = []
         self._armed = self._outdated = self._closed = False
@@ -81,6 +86,7 @@ class Agent:
         self._hook_s = 0.0
         self._stock_s = 0.0
         self._losses: dict[str, float | None] = {}
+        self._divisor: int | None = None
         self._first_backward = self._in_step = 0
         self._found: Callable[[], None] = lambda: None
         self._probes = Probes(self.inventory, backend, self.meter, self.guard, 0)
@@ -91,6 +97,7 @@ class Agent:
         """Begin to count steps, and observe the first one."""
         for source in self.sources:
             source.start()
+        self.criteria.install()
         self._arm()
 
     def start_from_outside(self, discovery: Discovery, found: Callable[[], None]) -> None:
@@ -99,6 +106,7 @@ class Agent:
         discovery.start()
         for source in self.sources:
             source.start()
+        self.criteria.install()
 
     def add_root(self, root: torch.nn.Module, name: str | None) -> None:
         """Watch one more model from the next window on."""
@@ -120,6 +128,7 @@ class Agent:
         self._closed = True
         self.guard.retire()
         self._disarm()
+        self.criteria.remove()
         for source in self.sources:
             source.stop()
         if self.discovery is not None:
@@ -133,6 +142,13 @@ class Agent:
     def _fail(self, reason: str) -> None:
         self.stop()
         self._leave(f"disarmed: {reason}")
+
+    def _modes(self) -> list[bool]:
+        return [root.training for _, root in self.inventory.roots()]
+
+    def _evaluated(self) -> None:
+        # Validation is no wait for data.
+        self._timer.restart("data")
 
     def _stale(self) -> None:
         self._outdated = True
@@ -170,6 +186,7 @@ class Agent:
     def _begin(self) -> None:
         self._running, self._losses, self._first_backward = None, {}, 0
         self.losses.begin()
+        self.criteria.begin()
         self._timer.reset()
 
     def _let_go(self) -> None:
@@ -199,6 +216,7 @@ class Agent:
         for source in self.sources:
             source.disarm()
         self.losses.disarm()
+        self.criteria.disarm()
         self._probes.disarm()
 
     def _restart(self) -> None:
@@ -249,6 +267,7 @@ class Agent:
             elif self._running is not None:
                 return
             self._running = root
+            self.criteria.close_pass()
             self._timer.end("data")
             self._probes.inputs.read(args, kwargs or {})
             start_s = self.meter.settle(start_s)
@@ -268,6 +287,7 @@ class Agent:
         root = self._probes.activations.root()
         if root is not None and self._running is None and not root.training:
             self._probes.activations.eval_is_training = True
+        self.criteria.before_backward()
         self._timer.end("forward")
         self._running = None
         self._timed(self._probes.activations.flush)
@@ -296,6 +316,7 @@ class Agent:
             self.handwritten.give_way_to(optimizer)
             if self._armed and (positions := self.optimizers.positions(optimizer)):
                 self._in_step = self.losses.microbatches
+                self.criteria.before_step()
                 if not self.optimizers.has_stepped(optimizer):
                     self._probes.before_step(optimizer, positions)
                 self._hook_s = self.meter.settle(self._hook_s)
@@ -349,6 +370,7 @@ class Agent:
 
     def _observe_step(self, optimizer: torch.optim.Optimizer, positions: list[int]) -> None:
         self._timer.end("optimizer")
+        self.criteria.after_step()
         closure = self.losses.microbatches > self._in_step
         self._probes.activations.flush()
         first, self._first_backward = self._first_backward, self.losses.microbatches
@@ -360,17 +382,19 @@ class Agent:
         if self.losses.microbatches > first or not self._losses:
             name = f"{type(optimizer).__name__}.{self.optimizers.known.index(optimizer)}"
             self._losses[name] = self.losses.loss(first, upto)
+            self._divisor = self.losses.divisor(first, upto)
 
     def _skip(self) -> None:
         """A gradient scaler finished its step. Without an optimizer's step since backward it was skipped."""
         self._hook_s = clock()
         if self._armed and self.losses.microbatches > self._first_backward and not self._losses:
-            self._losses["skipped"] = self.losses.loss()
+            self._losses["skipped"], self._divisor = self.losses.loss(), self.losses.divisor()
             self._finish(skipped=True)
 
     def _end_round(self) -> None:
         self.optimizers.close_round()
         self._pace.stepped()
+        self.criteria.stepped()
         while self.commands:
             self._obey(self.commands.pop(0))
         if self._closed:
@@ -417,6 +441,7 @@ class Agent:
             time_s=time.time(),
             layout=reading.layout_id,
             loss=next(iter(self._losses.values()), None),
+            loss_divisor=self._divisor if len(self._losses) == 1 else None,
             losses=losses if len(self._losses) > 1 else {},
             lr=self.optimizers.learning_rates(),
             grad_norm=reading.grad_norm,
@@ -432,5 +457,7 @@ class Agent:
             cuda_bytes=cuda_bytes(),
             loss_scale=scale,
             skipped=skipped if scale is not None else None,
+            trouble=self.criteria.news(),
+            criteria=self.criteria.criteria(),
             tensors=reading.tensors,
         )

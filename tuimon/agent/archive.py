@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
+from tuimon.records.criterion import Evaluation
 from tuimon.records.layout import Layout
 from tuimon.records.record import Record
 from tuimon.records.sample import Log, Notice, Sample
@@ -25,9 +26,9 @@ LIMIT_BYTES = 24 << 20
 #: about what encoding costs, and hundreds at once would keep the interpreter from the training.
 STRIPPED_AT_ONCE = 4
 
-#: Logs and notices kept at most. A viewer that connects again tells those it had from new ones by
-#: remembering more of them than that.
-LOGS, NOTICES = 4096, 1024
+#: Logs, evaluations and notices kept at most. A viewer that connects again tells those it had from new
+#: ones by remembering more of them than that.
+LOGS, EVALUATIONS, NOTICES = 4096, 4096, 1024
 
 _SEQUENCE = attrgetter("sequence")
 _PREFIX_BYTES = len(length_prefix(0))
@@ -97,8 +98,8 @@ class Archive:
     Near the limit the older half of the samples loses its histograms; when that does not do,
     samples of the older half go, so that what is left covers the run evenly. The first sample, the
     newest one, the newest layout and all layouts that a sample left refers to stay whatever they
-    weigh. Logs are thinned in the same way above an eighth of the limit or `LOGS` of them, notices
-    above a 32nd or `NOTICES`.
+    weigh. Logs are thinned in the same way above an eighth of the limit or `LOGS` of them, so are
+    evaluations, and notices above a 32nd or `NOTICES`.
     """
 
     def __init__(self, limit_bytes: int = LIMIT_BYTES) -> None:
@@ -107,6 +108,7 @@ class Archive:
         self._bytes = 0
         self._last_sequence = 0
         self._samples, self._logs, self._notices = _Series(), _Series(), _Series()
+        self._evaluations = _Series()
         #: Layouts by id; the last one is the newest.
         self._layouts: dict[int, Entry] = {}
         #: Samples that are to lose their histograms, and how many samples there were when chosen.
@@ -156,6 +158,8 @@ class Archive:
             self._keep_layout(entry, record.id)
         elif isinstance(record, Log):
             self._keep_few(self._logs, entry, LOGS, self._limit_bytes // 8)
+        elif isinstance(record, Evaluation):
+            self._keep_few(self._evaluations, entry, EVALUATIONS, self._limit_bytes // 8)
         elif isinstance(record, Notice):
             self._keep_few(self._notices, entry, NOTICES, self._limit_bytes // 32)
         self._keep_within_limit()

@@ -61,6 +61,7 @@ def probes(agent: Agent) -> dict[str, str]:
     layers = "the layers run inside compiled code" if compiled and seen == "on" else seen
     shown = {
         "loss": seen,
+        "criteria": agent.criteria.status() if seen == "on" else seen,
         "gradients": seen,
         "clip": seen,
         "updates": seen,

@@ -143,15 +143,25 @@ class LossProbe:
         instead, which gives the same mean. Beside a backward, a loss that was only asked for gradients is
         none of its own (the inner loop of meta-learning).
         """
-        asked = self._asked[first:end]
-        mine = [i for i, other in enumerate(asked, first) if not other or all(asked)]
-        roots, divisors = [self._roots[i] for i in mine], [self._divisors[i] for i in mine]
+        mine = self._mine(first, end)
+        roots = [self._roots[i] for i in mine]
         if not roots or any(root is None for root in roots):
             return None
-        count = len(roots)
         total = math.fsum(r for r in roots if r is not None) if _finite(roots) else sum(roots)  # type: ignore[arg-type]
+        divided = self.divisor(first, end) is not None
+        return float(total if divided else total / len(roots))
+
+    def divisor(self, first: int = 0, end: int | None = None) -> int | None:
+        """The number of the backward calls `first` to `end`, if each loss was divided by it; else None."""
+        divisors = [self._divisors[i] for i in self._mine(first, end)]
+        count = len(divisors)
         divided = count > 1 and all(d is not None and math.isclose(d, count) for d in divisors)
-        return float(total if divided else total / count)
+        return count if divided else None
+
+    def _mine(self, first: int, end: int | None) -> list[int]:
+        """Which of these calls had losses of their own."""
+        asked = self._asked[first:end]
+        return [i for i, other in enumerate(asked, first) if not other or all(asked)]
 
 
 def _finite(values: list[float | None]) -> bool:

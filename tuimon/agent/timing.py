@@ -26,6 +26,11 @@ class StepTimer:
         """Start (or restart) a part's clock."""
         self._open[part] = (clock(), self._meter.own_s)
 
+    def restart(self, part: str) -> None:
+        """Begin a part that is running anew: what it did so far was something else."""
+        if part in self._open:
+            self.begin(part)
+
     def end(self, part: str) -> None:
         """Add the time since `begin`; without one there is nothing to add."""
         if (opened := self._open.pop(part, None)) is not None:

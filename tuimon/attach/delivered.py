@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+from tuimon.records.criterion import Evaluation
 from tuimon.records.hello import Hello
 from tuimon.records.record import Record
 from tuimon.records.sample import Log, Notice, Sample
 
-#: Logs and notices remembered; an agent's own memory of them is shorter.
+#: Logs, evaluations and notices remembered; an agent's own memory of them is shorter.
 REMEMBERED = 10_000
 
 
@@ -35,7 +36,7 @@ class Delivered:
                     return False
                 self._last_index = record.index
                 return True
-            case Log() | Notice():
+            case Log() | Notice() | Evaluation():
                 return self._is_said_first(repr(record))
             case _:
                 return True

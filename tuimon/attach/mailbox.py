@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 
 from tuimon.attach.events import Connected, Event
+from tuimon.records.criterion import Evaluation
 from tuimon.records.sample import Log, Sample
 
 #: Samples and logs that wait at most. At four samples a second that is a minute of lag.
@@ -47,7 +48,7 @@ class Mailbox:
         with self._changed:
             if isinstance(event, Connected):
                 self._connected_s = self._clock()
-            if isinstance(event, Sample | Log):
+            if isinstance(event, Sample | Log | Evaluation):
                 self._make_room()
                 self._waiting += 1
             if not self._closed:
@@ -73,7 +74,7 @@ class Mailbox:
 
     def _take(self) -> Event:
         event = self._events.popleft()
-        if isinstance(event, Sample | Log):
+        if isinstance(event, Sample | Log | Evaluation):
             self._waiting -= 1
             self._changed.notify_all()
         return event
@@ -85,7 +86,7 @@ class Mailbox:
 
     def _drop_oldest_present(self) -> bool:
         for i, event in enumerate(self._events):
-            if isinstance(event, Sample | Log) and event.time_s >= self._connected_s:
+            if isinstance(event, Sample | Log | Evaluation) and event.time_s >= self._connected_s:
                 del self._events[i]
                 self._waiting -= 1
                 self._dropped += 1

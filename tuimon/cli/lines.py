@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tuimon.records.alert import Alert, AlertState
+from tuimon.records.criterion import Evaluation, accuracy_of
 from tuimon.records.hello import Hello
 from tuimon.records.layout import Layout
 from tuimon.records.sample import Sample
@@ -12,6 +13,7 @@ from tuimon.session.change import (
     AlertChanged,
     Change,
     ConnectionChanged,
+    Evaluated,
     Introduced,
     Left,
     Logged,
@@ -19,6 +21,7 @@ from tuimon.session.change import (
     Sampled,
 )
 from tuimon.session.connection import ConnectionState
+from tuimon.session.scalars import loss_words
 from tuimon.session.session import Session
 
 #: What was not measured.
@@ -46,6 +49,8 @@ def text_lines(session: Session, change: Change) -> list[str]:
             return _alert(alert)
         case Logged(log):
             return [f"step {log.step}  {_values(log.values)}"]
+        case Evaluated(evaluation):
+            return [_evaluation(evaluation)]
         case Noticed(notice):
             return [f"note at step {notice.step}: {notice.text}"]
         case Left(bye):
@@ -96,8 +101,10 @@ def _sample(sample: Sample, clip_ratio: float | None) -> str:
     skipped = "  skipped: a gradient overflowed" if sample.skipped else ""
     pace = UNKNOWN if sample.step_s is None else f"{1000.0 * sample.step_s:.3g} ms"
     losses = f"  {_values(sample.losses)}" if sample.losses else ""
+    made = f" ({words})" if (words := loss_words(sample)) else ""
+    accuracy = _accuracy(accuracy_of(sample.criteria))
     return (
-        f"step {sample.step}  loss {number(sample.loss)}{losses}"
+        f"step {sample.step}  loss {number(sample.loss)}{made}{losses}{accuracy}"
         f"  lr {_rates(sample)}"
         f"  gradient norm {norm}{before}{clipped}{scale}{skipped}"
         f"  {pace} a step  watching costs {percent(sample.overhead_ratio)}"
@@ -108,6 +115,19 @@ def _rates(sample: Sample) -> str:
     told = [number(lr, 3) for lr in sample.lr]
     # With an optimizer per parameter there are hundreds, mostly the same.
     return ", ".join(told if len(told) <= _MOST_RATES else dict.fromkeys(told)) or UNKNOWN
+
+
+def _evaluation(evaluation: Evaluation) -> str:
+    terms = [f"{term.name} {number(term.value)}" for term in evaluation.criteria[1:]]
+    batches = "1 batch" if evaluation.batches == 1 else f"{evaluation.batches} batches"
+    return "  ".join((
+        f"step {evaluation.step}  validation loss {number(evaluation.loss)} over {batches}"
+        f"{_accuracy(evaluation.accuracy)}", *terms
+    ))  # fmt: skip
+
+
+def _accuracy(ratio: float | None) -> str:
+    return "" if ratio is None else f"  accuracy {100.0 * ratio:.3g} %"
 
 
 def _alert(alert: Alert) -> list[str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+from tuimon.records.criterion import Evaluation
 from tuimon.records.hello import Hello
 from tuimon.records.layout import Layout
 from tuimon.records.sample import Bye, Log, Notice, Sample
 
-Record: TypeAlias = Hello | Layout | Sample | Log | Notice | Bye
+Record: TypeAlias = Hello | Layout | Sample | Evaluation | Log | Notice | Bye

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tuimon.records.criterion import Criterion
 from tuimon.records.tensors import TensorTable, empty_table
 
 
@@ -36,6 +37,9 @@ class Sample:
     layout: int
     #: What the user would print: unscaled, mean over the step's microbatches. None when not seen.
     loss: float | None = None
+    #: What each microbatch's loss had been divided by before backward and was multiplied with again for
+    #: `loss`; None when none was divided (or several optimizers were).
+    loss_divisor: int | None = None
     #: Losses by optimizer class and position ("Adam.0") when several optimizers step in turn.
     losses: Mapping[str, float] = field(default_factory=dict)
     #: Learning rate of each parameter group, optimizers one after another; None where it lies on a device.
@@ -64,6 +68,8 @@ class Sample:
     skipped: bool | None = None
     #: Probes that gave up in this step, with the reason, by probe.
     trouble: Mapping[str, str] = field(default_factory=dict)
+    #: The loss functions of torch that this step called, in the order first called.
+    criteria: tuple[Criterion, ...] = ()
     tensors: TensorTable = field(default_factory=empty_table)
 
 

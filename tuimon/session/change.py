@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tuimon.records.alert import Alert
+from tuimon.records.criterion import Evaluation
 from tuimon.records.hello import Hello
 from tuimon.records.layout import Layout
 from tuimon.records.sample import Bye, Log, Notice, Sample
@@ -49,6 +50,13 @@ class Logged:
 
 
 @dataclass(frozen=True, slots=True)
+class Evaluated:
+    """A validation pass was seen."""
+
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True, slots=True)
 class Noticed:
     """The agent has something to tell the person."""
 
@@ -62,4 +70,4 @@ class Left:
     bye: Bye
 
 
-Change = ConnectionChanged | Introduced | Sampled | AlertChanged | Logged | Noticed | Left
+Change = ConnectionChanged | Introduced | Sampled | AlertChanged | Logged | Evaluated | Noticed | Left

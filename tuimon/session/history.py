@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TypeVar, cast
 
 import numpy as np
 
+from tuimon.records.criterion import Evaluation
 from tuimon.records.hello import Hello
 from tuimon.records.histogram import Histogram
 from tuimon.records.layout import Layout, TensorKind
@@ -18,7 +18,8 @@ from tuimon.session.combine import Grouping, grouping, layer_values
 from tuimon.session.histograms import Histograms
 from tuimon.session.layers import LayerTable
 from tuimon.session.recent import Recent
-from tuimon.session.scalars import PROBES, sample_scalars
+from tuimon.session.scalars import PROBES, evaluation_scalars, sample_scalars
+from tuimon.session.scattered import Scattered
 from tuimon.session.table import columns
 from tuimon.session.timeline import Timeline
 
@@ -30,8 +31,6 @@ CAPACITY = 10_000
 LAYER_BYTES = 16 << 20
 RECENT_BYTES = 8 << 20
 HISTOGRAM_BYTES = 4 << 20
-#: Scalars that the training logs itself: names, and values of each, that are kept.
-LOG_NAMES, LOG_VALUES = 64, 4096
 #: Samples after which a tensor series that stopped coming counts as not measured.
 _FRESH = 8
 #: Tensor series that a rule may need: the metric, and the kind of tensor it is of.
@@ -58,11 +57,13 @@ class History:
         self._groups: Grouping | None = None
         self._recent: Recent | None = None
         self._histograms = Histograms(HISTOGRAM_BYTES)
-        self._logs: dict[str, deque[tuple[int, float]]] = {}
+        self._logs, self._evaluations = Scattered(), Scattered()
         self._memo: dict[object, object] = {}
         self._sample: Sample | None = None
         self._clipping = Clipping()
         self.hello: Hello | None = None
+        #: The newest validation pass; None before the first.
+        self.evaluation: Evaluation | None = None
 
     def __len__(self) -> int:
         return len(self._timeline)
@@ -106,8 +107,13 @@ class History:
 
     @property
     def scalar_names(self) -> tuple[str, ...]:
-        """Scalars that `scalar` has something for: the samples' own, then those that were logged."""
-        return (*self._timeline.names, *(name for name in self._logs if name not in self._timeline.names))
+        """Scalars that `scalar` has something for: the samples' own, logged ones, those of evaluations."""
+        return tuple(dict.fromkeys((*self._timeline.names, *self._logs.names, *self._evaluations.names)))
+
+    @property
+    def logged_names(self) -> tuple[str, ...]:
+        """Scalars that the training logged itself."""
+        return self._logs.names
 
     @property
     def layer_names(self) -> tuple[str, ...]:
@@ -140,12 +146,13 @@ class History:
         self._histograms.append(sample)
 
     def add_log(self, log: Log) -> None:
-        """Take scalars that the training reported. Names beyond `LOG_NAMES` are not kept."""
-        for name, value in log.values.items():
-            if name not in self._logs and len(self._logs) < LOG_NAMES:
-                self._logs[name] = deque(maxlen=LOG_VALUES)
-            if name in self._logs:
-                self._logs[name].append((log.step, value))
+        """Take scalars that the training reported."""
+        self._logs.add(log.step, log.values)
+
+    def add_evaluation(self, evaluation: Evaluation) -> None:
+        """Take a validation pass that was seen."""
+        self.evaluation = evaluation
+        self._evaluations.add(evaluation.step, evaluation_scalars(evaluation))
 
     def scalar(self, name: str, last: int | None = None) -> Series:
         """A scalar of the samples or, by the name it was logged under, of the training's own.
@@ -153,14 +160,14 @@ class History:
         Samples': "loss", "loss/NAME" for several optimizers, "grad_norm", "grad_norm_preclip", "lr"
         (first group), "lr/I", "step_s", "data_s", "forward_s", "backward_s", "optimizer_s",
         "overhead_ratio", "overhead_s", "every", "microbatches", "dead_window", "rss_bytes",
-        "cuda_bytes", "loss_scale", "skipped" (0 or 1), "clip_ratio" (of the newest steps so far).
+        "cuda_bytes", "loss_scale", "skipped" (0 or 1), "clip_ratio" (of the newest steps so far),
+        "train_accuracy", "criterion/NAME" (value of a loss term). Evaluations': "val_loss", "val_accuracy",
+        "val_loss/NAME" where there are several.
         """
-        if name in self._logs and name not in self._timeline.names:
-            logged = list(self._logs[name])[-last if last else None :]
-            steps = np.array([step for step, _ in logged], np.int64)
-            values = np.array([value for _, value in logged], np.float64)
-            return Series(steps, values, np.ones(len(logged), np.bool_))
-        return self._timeline.series(name, last)
+        if name in self._timeline.names:
+            return self._timeline.series(name, last)
+        # What the training says itself goes before what was seen of it.
+        return (self._logs if name in self._logs else self._evaluations).series(name, last)
 
     def layer_series(self, metric: str, last: int | None = None) -> LayerSeries:
         """One metric of every layer (see `LAYER_METRICS`) over the newest `last` samples.

@@ -6,11 +6,20 @@ import json
 from collections.abc import Mapping
 
 from tuimon.records.alert import Alert
+from tuimon.records.criterion import ClassCounts, Criterion, Evaluation
 from tuimon.records.hello import Hello
 from tuimon.records.layout import Layout
 from tuimon.records.sample import Sample
 from tuimon.records.tensors import TensorStats
-from tuimon.session.change import AlertChanged, Change, ConnectionChanged, Introduced, Left, Sampled
+from tuimon.session.change import (
+    AlertChanged,
+    Change,
+    ConnectionChanged,
+    Evaluated,
+    Introduced,
+    Left,
+    Sampled,
+)
 from tuimon.session.session import Session
 
 Line = dict[str, object]
@@ -27,6 +36,8 @@ def event_lines(session: Session, change: Change, tensors: bool = False) -> Line
         case Sampled(sample):
             line = _sample(sample, session.layout if tensors else None)
             return {**line, "clip_ratio": session.history.clip_ratio}
+        case Evaluated(evaluation):
+            return _evaluation(evaluation)
         case AlertChanged(alert):
             return _alert(alert)
         case Left(bye):
@@ -71,7 +82,9 @@ def _sample(sample: Sample, layout: Layout | None) -> Line:
         "step": sample.step,
         "time": sample.time_s,
         "loss": sample.loss,
+        "loss_divisor": sample.loss_divisor,
         "losses": dict(sample.losses),
+        "criteria": [_criterion(one) for one in sample.criteria],
         "lr": list(sample.lr),
         "grad_norm": sample.grad_norm,
         "grad_norm_preclip": sample.grad_norm_preclip,
@@ -112,6 +125,42 @@ def _tensor(stats: TensorStats) -> Line:
         "dead_ratio": stats.dead_ratio,
         "saturated_ratio": stats.saturated_ratio,
     }
+
+
+def _evaluation(evaluation: Evaluation) -> Line:
+    return {
+        "event": "evaluation",
+        "step": evaluation.step,
+        "time": evaluation.time_s,
+        "loss": evaluation.loss,
+        "accuracy": evaluation.accuracy,
+        "batches": evaluation.batches,
+        "duration_s": evaluation.duration_s,
+        "criteria": [_criterion(one) for one in evaluation.criteria],
+    }
+
+
+def _criterion(one: Criterion) -> Line:
+    return {
+        "name": one.name,
+        "value": one.value,
+        "reduction": one.reduction,
+        "calls": one.calls,
+        "n": one.n,
+        "classes": one.classes,
+        "accuracy": one.accuracy,
+        "judged": one.judged,
+        "labels": _counts(one.labels),
+        "predictions": _counts(one.predictions),
+    }
+
+
+def _counts(counts: ClassCounts | None) -> Line | None:
+    """Occurrences by class; "rest" is that of the classes not listed."""
+    if counts is None:
+        return None
+    by_class = {str(one): n for one, n in zip(counts.classes, counts.counts, strict=True)}
+    return {"counts": by_class, "rest": counts.rest}
 
 
 def _alert(alert: Alert) -> Line:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from tuimon.attach.events import Connected, Disconnected, Ended, Entering, Event
 from tuimon.records.alert import Alert
+from tuimon.records.criterion import Evaluation
 from tuimon.records.hello import Hello
 from tuimon.records.layout import Layout
 from tuimon.records.sample import Bye, Log, Notice, Sample
@@ -20,6 +21,7 @@ from tuimon.session.change import (
     AlertChanged,
     Change,
     ConnectionChanged,
+    Evaluated,
     Introduced,
     Left,
     Logged,
@@ -113,6 +115,9 @@ class Session:
                 self.history.add_log(event)
                 self.logs.append(event)
                 return [Logged(event)]
+            case Evaluation():
+                self.history.add_evaluation(event)
+                return [Evaluated(event)]
             case Notice():
                 self.notices.append(event)
                 return [Noticed(event)]

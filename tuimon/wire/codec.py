@@ -12,6 +12,7 @@ from array import array
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tuimon.records.criterion import ClassCounts, Criterion, Evaluation
 from tuimon.records.hello import Hello
 from tuimon.records.layout import LayerInfo, Layout, TensorInfo, TensorKind
 from tuimon.records.record import Record
@@ -25,6 +26,7 @@ TYPES: Mapping[str, type[Record]] = {
     "hello": Hello,
     "layout": Layout,
     "sample": Sample,
+    "evaluation": Evaluation,
     "log": Log,
     "notice": Notice,
     "bye": Bye,
@@ -47,7 +49,7 @@ COLUMNS: Mapping[str, str] = {
 _NAMES = {cls: name for name, cls in TYPES.items()}
 _FIELDS = {
     cls: tuple(f.name for f in dataclasses.fields(cls) if f.name != "tensors" or cls is not Sample)
-    for cls in (*TYPES.values(), LayerInfo, TensorInfo, StepTimes)
+    for cls in (*TYPES.values(), LayerInfo, TensorInfo, StepTimes, Criterion, ClassCounts)
 }
 
 
@@ -126,6 +128,15 @@ def _mapped(value: object) -> dict[str, Any]:
     return value
 
 
+def _class_counts(value: object) -> ClassCounts | None:
+    if value is None:
+        return None
+    counts: ClassCounts = _nested(ClassCounts)(value)
+    if len(counts.classes) != len(counts.counts):
+        raise BadFrame(f"{len(counts.classes)} classes with {len(counts.counts)} counts")
+    return counts
+
+
 def _shape(value: object) -> tuple[Any, ...] | None:
     return None if value is None else _listed(value)
 
@@ -148,7 +159,16 @@ _CONVERTERS: Mapping[type[Any], Mapping[str, Callable[[object], Any]]] = {
     },
     Layout: {"layers": _each(LayerInfo), "tensors": _each(TensorInfo)},
     TensorInfo: {"kind": _kind, "shape": _shape},
-    Sample: {"losses": _mapped, "lr": _listed, "times": _nested(StepTimes), "trouble": _mapped},
+    ClassCounts: {"classes": _listed, "counts": _listed},
+    Criterion: {"labels": _class_counts, "predictions": _class_counts},
+    Sample: {
+        "losses": _mapped,
+        "lr": _listed,
+        "times": _nested(StepTimes),
+        "trouble": _mapped,
+        "criteria": _each(Criterion),
+    },
+    Evaluation: {"criteria": _each(Criterion)},
     Log: {"values": _mapped},
 }
 

@@ -21,31 +21,40 @@ class Plot:
 
 
 #: Scalars of a sample that have a chart of their own, or are told elsewhere.
-_NO_LOG_OF_ITS_OWN = ("lr/", "loss/")
+_NO_CHART_OF_ITS_OWN = ("lr/", "loss/", "criterion/", "val_loss/")
 
 
 def plots(history: History) -> list[Plot]:
     """Charts in the order in which they are offered."""
     names = history.scalar_names
-    logged = [n for n in names if n not in _SAMPLED and not n.startswith(_NO_LOG_OF_ITS_OWN)]
-    losses = [n for n in logged if "loss" in n.lower()]
+    others = [n for n in names if n not in _SAMPLED and not n.startswith(_NO_CHART_OF_ITS_OWN)]
+    # What the training logs itself goes before what was seen of its loss functions.
+    losses = [n for n in (*history.logged_names, *others) if n in others and "loss" in n.lower()]
     return [
         _loss(names, losses),
         Plot("learning rate", *_rates(names), log=False),
         _norm(names, history),
         Plot("step time", ("step_s",)),
+        *_accuracy(names),
         *_scale(history),
-        *(Plot(name, (name,)) for name in logged if name not in losses[:1]),
+        *(Plot(name, (name,)) for name in others if name not in (*losses[:1], *_ACCURACIES)),
     ]
 
 
-def _loss(names: tuple[str, ...], logged: list[str]) -> Plot:
+def _loss(names: tuple[str, ...], others: list[str]) -> Plot:
     several = [name for name in names if name.startswith("loss/")]
     if "loss" not in names and several:
         return Plot("loss", tuple(several[:2]), tuple(name.removeprefix("loss/") for name in several[:2]))
-    if logged:
-        return Plot("loss", ("loss", logged[0]), ("train", logged[0]))
+    if others:
+        return Plot("loss", ("loss", others[0]), ("train", others[0]))
     return Plot("loss", ("loss",))
+
+
+def _accuracy(names: tuple[str, ...]) -> list[Plot]:
+    """Train and validation accuracy, as far as there is any."""
+    seen = tuple(name for name in _ACCURACIES if name in names)
+    labels = tuple(name.removesuffix("_accuracy") for name in seen)
+    return [Plot("accuracy", seen, labels, log=False)] if seen else []
 
 
 def _rates(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -79,6 +88,7 @@ def _clips(history: History) -> bool:
     return bool((before.values[: len(both)][both] > (1 + SHORTENED) * after.values[: len(both)][both]).any())
 
 
+_ACCURACIES = ("train_accuracy", "val_accuracy")
 _SAMPLED = frozenset((
     "loss", "lr", "grad_norm", "grad_norm_preclip", "step_s", "data_s", "forward_s", "backward_s",
     "optimizer_s", "overhead_ratio", "overhead_s", "every", "microbatches", "dead_window", "rss_bytes",
