@@ -1,0 +1,141 @@
+"""`tuimon run`: trainings that know nothing of it, watched from their first step on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starting import PATIENCE_S, Start
+
+PROGRAMS = Path(__file__).with_name("programs")
+TRAINED, RANKS = PROGRAMS / "trained.py", PROGRAMS / "ranks.py"
+#: As people write it; it is the one of this environment that is found.
+PYTHON = sys.executable
+
+
+def ran(process: subprocess.Popen[str], text: str = "") -> tuple[int, list[str], list[str]]:
+    """Its exit code and the lines of its standard output and error."""
+    out, err = process.communicate(text, timeout=PATIENCE_S)
+    return process.returncode, out.splitlines(), err.splitlines()
+
+
+def run(start: Start, *arguments: object) -> subprocess.Popen[str]:
+    return start("-m", "tuimon", "run", *arguments)
+
+
+def events(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def steps(file: Path) -> list[int]:
+    return [line["step"] for line in events(file) if line["event"] == "sample"]
+
+
+def test_it_is_watched_from_its_first_step_and_does_not_notice(start: Start, tmp_path: Path) -> None:
+    bare = ran(start(TRAINED, 30, 7), "hello\n")
+    written = tmp_path / "events.jsonl"
+    code, out, err = ran(run(start, "--events", written, "--", PYTHON, TRAINED, 30, 7), "hello\n")
+    assert (code, out) == bare[:2]
+    assert out[0] == "hello"
+    hello, *samples, bye = events(written)
+    assert hello["name"] == "trained.py"
+    assert hello["layers"] == ["0", "1", "2"]
+    assert samples[0]["step"] == 1
+    assert samples[-1]["step"] <= 30
+    assert samples[0]["loss"] is not None
+    assert samples[0]["grad_norm"] > 0.0
+    assert bye == {"event": "bye", "reason": "finished", "alerts": {}}
+    (line,) = err
+    assert line.startswith(f"tuimon: trained.py, process {hello['pid']}: step 30, loss ")
+    assert line.endswith("no alert fired")
+
+
+def test_a_module_in_a_shell_with_a_sitecustomize_of_the_users_own(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.marked_by_the_user = __file__\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(PROGRAMS)]))
+    start: Start = request.getfixturevalue("start")
+    written = tmp_path / "events.jsonl"
+    shell = f"{PYTHON} -m trained 3 && {PYTHON} -m trained 2; exit 5"
+    code, out, err = ran(run(start, "--events", written, "bash", "-c", shell))
+    assert code == 5
+    assert out[1] == "path []"
+    assert out[2] == f"marked {tmp_path}/sitecustomize.py __main__ {TRAINED}"
+    assert len(err) == 1
+    # Two trainings, one after the other, each from hello to bye.
+    assert steps(written) == [1, 2, 3, 1, 2]
+    assert [line["event"] for line in events(written)].count("bye") == 2
+
+
+@pytest.mark.parametrize("option", ["-I", "-S"])
+def test_a_python_that_runs_no_sitecustomize(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    if option == "-S":
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(os.path.isabs, sys.path)))
+    start: Start = request.getfixturevalue("start")
+    written = tmp_path / "events.jsonl"
+    bare = ran(start(option, TRAINED, 2))
+    assert ran(run(start, "--events", written, "--", PYTHON, option, TRAINED, 2))[:2] == bare[:2]
+    assert steps(written) == [1, 2]
+
+
+@pytest.mark.parametrize("how", ["torchrun", "spawn"])
+def test_ranks_are_watched_and_nobody_else(start: Start, tmp_path: Path, how: str) -> None:
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2)
+    command = (*torchrun, RANKS) if how == "torchrun" else (RANKS, "spawn")
+    written = tmp_path / "events.jsonl"
+    code, out, err = ran(run(start, "--events", written, "--", PYTHON, *command))
+    assert code == 0, err
+    there = {words[0]: set(map(int, words[1:])) for words in map(str.split, out)}
+    assert there["listening"] == there["ranks"]
+    assert not there["ranks"] & there["others"]
+    assert steps(written) == [1, 2, 3, 4]
+    hello = events(written)[0]
+    assert hello["pid"] in there["ranks"]
+    (other,) = there["ranks"] - {hello["pid"]}
+    assert f"ranks.py, rank 0 of 2 (process {hello['pid']})" in err[-1]
+    assert err[-1].endswith(f"not followed: rank 1 of 2 (process {other})")
+
+
+def test_an_alert_fails_a_command_that_succeeds(start: Start) -> None:
+    code, _, err = ran(run(start, "--fail-on", "critical", PYTHON, TRAINED, 12, 0, "nan"))
+    assert code == 3
+    assert "critical nonfinite at 2 since" in err[-1]
+
+
+def test_an_alert_does_not_hide_how_the_command_failed(start: Start) -> None:
+    code, _, err = ran(run(start, "--fail-on", "critical", PYTHON, TRAINED, 12, 9, "nan"))
+    assert code == 9
+    assert "critical nonfinite" in err[-1]
+
+
+def test_a_disk_that_is_full_ends_the_events_and_not_the_training(start: Start) -> None:
+    code, out, err = ran(run(start, "--events", "/dev/full", PYTHON, TRAINED, 3))
+    assert code == 0
+    assert out[0].startswith("digest")
+    assert err[0] == "tuimon: /dev/full ends here: No space left on device; the command goes on"
+    assert "step 3" in err[1]
+
+
+def test_torch_that_trains_nothing_is_told_apart_from_no_torch(start: Start) -> None:
+    command = "import torch; torch.ones(3).sum()"
+    _, _, (line,) = ran(run(start, PYTHON, "-c", command))
+    assert "loaded PyTorch, but no backward and no optimizer step was seen" in line
+    _, _, (line,) = ran(run(start, PYTHON, "-c", "pass"))
+    assert "no Python of the command loaded PyTorch" in line
+
+
+def test_a_signal_is_passed_on_to_the_training(start: Start) -> None:
+    process = run(start, "bash", "-c", "trap 'exit 4' USR1; echo ready; while true; do read line; done")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGUSR1)
+    assert ran(process)[0] == 4
