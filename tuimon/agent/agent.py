@@ -108,6 +108,12 @@ class Agent:
             source.start()
         self.criteria.install()
 
+    def observe_this_step(self) -> None:
+        """Observe what is left of the step that the calling thread is in, if it is known what trains."""
+        if self.inventory.parameters:
+            self._stale()
+            self._arm()
+
     def add_root(self, root: torch.nn.Module, name: str | None) -> None:
         """Watch one more model from the next window on."""
         self.inventory.add(root, name)

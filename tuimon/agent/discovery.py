@@ -14,9 +14,11 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from torch.optim import Optimizer
+
 from tuimon.agent.forwards import Forwards, compiled_code
 from tuimon.agent.meter import clock
-from tuimon.agent.scan import frozen, outermost_modules
+from tuimon.agent.scan import frozen, living, outermost_modules
 
 if TYPE_CHECKING:
     from torch import nn
@@ -80,6 +82,17 @@ class Discovery:
             self._scan()
         else:
             self._whole = self._forwards.watch()
+
+    def look_now(self) -> None:
+        """Add all that the process's optimizers step, in the middle of a step whose forward has passed.
+
+        On the thread that trains. What is not found so is searched for as usual (`start`).
+        """
+        roots = [root for known in outermost_modules() if (root := known()) is not None]
+        for optimizer in living(Optimizer):
+            # Some stand for another one, which is here as well.
+            if "param_groups" in vars(optimizer) and (unknown := self._inventory.unknown(optimizer)):
+                self._add(owners(roots, unknown))
 
     def stop(self) -> None:
         """Leave no hook behind. From any thread; idempotent."""

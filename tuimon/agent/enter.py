@@ -43,7 +43,7 @@ def enter(options: Mapping[str, Any]) -> None:
 
     What trains is found over the next one or two steps. An agent that is here already is joined: it goes on
     as it is, and listens again if it did not. For an injection this is called on a thread of its own; for
-    `tuimon run` on the thread that trains, at its first step.
+    `tuimon run` on the thread that trains, at its first step, where what trains is found at once.
 
     Args:
         options: JSON values, each of them optional: `directory` (of the socket), `name` (of the run),
@@ -55,7 +55,7 @@ def enter(options: Mapping[str, Any]) -> None:
     Raises:
         OSError: no socket can be made, so nobody could look; nothing is left in the process then.
     """
-    asked = Options.read(options)
+    asked, began_s = Options.read(options), time.monotonic()
     wait_for_goodbyes()
 
     def make() -> Watcher:
@@ -68,10 +68,10 @@ def enter(options: Mapping[str, Any]) -> None:
         watcher.listen()
         if new:
             watcher.agent.backend = kernels_for(options)
-            watcher.discover()
-            # What this thread has used so far is a part of what watching costs.
-            if asked.how == "injected":
-                watcher.agent.meter.own_s += time.thread_time()
+            # What this thread has used so far, or the training has waited, is a part of what watching costs.
+            own_s = time.thread_time() if asked.how == "injected" else time.monotonic() - began_s
+            watcher.agent.meter.own_s += own_s
+            watcher.discover(here=asked.how == "run")
     except BaseException:
         if new:
             watcher.end("closed")

@@ -85,11 +85,19 @@ class Watcher:
         publisher.start()
         self.publisher = publisher
 
-    def discover(self) -> None:
-        """Find the models that train. From any thread."""
+    def discover(self, *, here: bool = False) -> None:
+        """Find the models that train. From any thread.
+
+        Args:
+            here: this is the thread that trains, in the middle of its first step: that one is observed, too.
+        """
         agent = self.agent
         discovery = Discovery(agent.inventory, agent.guard, agent.meter, self._soon)
+        if here:
+            discovery.look_now()
         agent.start_from_outside(discovery, self.greet)
+        if here:
+            agent.observe_this_step()
 
     def add(self, roots: list[tuple[str | None, nn.Module]]) -> None:
         """Watch these models."""

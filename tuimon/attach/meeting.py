@@ -21,10 +21,8 @@ from tuimon.wire.paths import socket_directory
 VARIABLE = "TUIMON_RUN"
 FOLLOWED = "followed"
 
-SOURCE = Path(__file__).resolve().parents[2]
-_AGENT = SOURCE / "tuimon" / "agent"
 #: What stands on the path of the Pythons below, and what runs those that do not look there.
-ON_PATH = _AGENT / "on_path"
+ON_PATH = Path(__file__).resolve().parents[1] / "agent" / "on_path"
 LAUNCHER = ON_PATH / "_tuimon_launch.py"
 
 
@@ -71,8 +69,6 @@ class Meeting:
         """What the command's environment is made of: `before`, and what lets agents start with `options`."""
         order = {
             "meeting": str(self._folder),
-            "bootstrap": str(_AGENT / "bootstrap.py"),
-            "source": str(SOURCE),
             "options": {"directory": str(self._sockets), **options, "how": "run"},
         }
         path = [str(ON_PATH), *filter(None, [before.get("PYTHONPATH")])]

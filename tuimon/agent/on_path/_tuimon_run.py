@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 #: What `tuimon run` wants of the processes below it, as JSON; see `tuimon.attach.meeting`.
 VARIABLE = "TUIMON_RUN"
+AGENT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 #: In the meeting's folder: the process that `tuimon run` has heard from and follows.
 FOLLOWED = "followed"
 #: `tuimon run` looks ten times a second, and has loaded all it needs when torch is imported here.
@@ -101,7 +102,8 @@ class FirstStep:
         self._order = order
         #: Whether the first step has come; from then on nothing of this is in the training any more.
         self.fired = False
-        self._patches: list[_Patch] = []
+        self._backward: Any = None
+        self._steps: Any = None
 
     def arm(self) -> None:
         """Wait for the first step; torch has just been imported. Never raises."""
@@ -114,18 +116,15 @@ class FirstStep:
             self._guarded(self._arm)
 
     def _arm(self) -> None:
-        autograd: ModuleType = sys.modules["torch.autograd"]
-        optimizer: Any = sys.modules["torch.optim.optimizer"]
         self.fired = False
-        # `Tensor.backward` looks the first one up at each call; `autograd.grad` ends in the second.
-        self._patches = [
-            _Patch(autograd, name, self._fire)
-            for name in ("backward", "_engine_run_backward")
-            if hasattr(autograd, name)
-        ]
-        hooks = optimizer._global_optimizer_pre_hooks.copy()
-        hooks[id(self)] = self._before_step
-        optimizer._global_optimizer_pre_hooks = hooks
+        autograd = sys.modules["torch.autograd"]
+        # Every backward ends in the first one, that of `torch.autograd.grad` too; its name is private.
+        name = "_engine_run_backward" if hasattr(autograd, "_engine_run_backward") else "backward"
+        self._backward = _Patch(autograd, name, self._fire)
+        tables = _module("tables")
+        optimizer = sys.modules["torch.optim.optimizer"]
+        self._steps = tables.HookTable(optimizer, "_global_optimizer_pre_hooks", self._before_step)
+        self._steps.put()
 
     def _before_step(self, *_: Any) -> None:
         self._fire()
@@ -140,23 +139,11 @@ class FirstStep:
         return True
 
     def _disarm(self) -> None:
-        for patch in self._patches:
-            patch.restore()
-        # A copy without ours: torch is walking through the hooks if it was an optimizer that fired,
-        # and the agent is about to add its own.
-        optimizer: Any = sys.modules["torch.optim.optimizer"]
-        hooks = optimizer._global_optimizer_pre_hooks.copy()
-        hooks.pop(id(self), None)
-        optimizer._global_optimizer_pre_hooks = hooks
+        self._backward.restore()
+        self._steps.take()
 
     def _enter(self) -> None:
-        from importlib.util import module_from_spec, spec_from_file_location
-
-        spec = spec_from_file_location("_tuimon_bootstrap", self._order["bootstrap"])
-        assert spec is not None and spec.loader is not None
-        bootstrap = module_from_spec(spec)
-        spec.loader.exec_module(bootstrap)
-        bootstrap.begin(self._order["source"], self._order["options"])
+        _module("bootstrap").begin(os.path.dirname(os.path.dirname(AGENT)), self._order["options"])
         self._tell("agent")
         # After the agent's own: what is registered last runs first.
         atexit.register(self._wait_to_be_heard, os.getpid())
@@ -219,8 +206,6 @@ class _Patch:
             fresh = fire() and self._restored
             return (getattr(owner, name) if fresh else original)(*args, **kwargs)
 
-        # Whoever compiles a function that calls this shall not compile the start of the agent.
-        first._torchdynamo_disable = True  # type: ignore[attr-defined]
         self._ours = first
         setattr(owner, name, first)
 
@@ -229,6 +214,18 @@ class _Patch:
         if getattr(self._owner, self._name) is self._ours:
             setattr(self._owner, self._name, self._original)
             self._restored = True
+
+
+def _module(name: str) -> Any:
+    """A module of the agent that needs no other, by path: tuimon is not imported before the first step."""
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    spec = spec_from_file_location(f"_tuimon_{name}", os.path.join(AGENT, f"{name}.py"))
+    if spec is None or spec.loader is None:
+        raise ImportError(name)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _is_tracing() -> bool:
