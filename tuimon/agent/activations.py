@@ -45,6 +45,8 @@ class ActivationProbe:
         self._waiting: list[Point | None] = []
         self._waiting_bytes = 0
         self._called = 0
+        #: Whether a backward runs that trains; set by the agent. Others (a gradient penalty) pass here too.
+        self.in_backward = False
         #: Whether a training step is known to run with the roots in eval mode.
         self.eval_is_training = False
         #: Whether the root that ran last began with gradients enabled, set by the agent.
@@ -61,7 +63,7 @@ class ActivationProbe:
 
     def disarm(self) -> None:
         """Take all hooks away; those in graphs still alive do nothing from now on."""
-        self._armed = False
+        self._armed = self.in_backward = False
         for handle in self._handles:
             handle.remove()
         self._handles = []
@@ -159,7 +161,7 @@ class ActivationProbe:
         meter = self._meter
 
         def node_hook(gradients: Any) -> None:
-            if not self._armed or transforming() is not None:
+            if not self._armed or not self.in_backward or transforming() is not None:
                 return
             start_s = clock()
             try:

@@ -297,10 +297,12 @@ class Agent:
         self._timer.end("forward")
         self._running = None
         self._timed(self._probes.activations.flush)
+        self._probes.activations.in_backward = True
         self._timer.begin("backward")
 
     def _after_backward(self) -> None:
         self._timer.end("backward")
+        self._probes.activations.in_backward = False
         self._timed(self._probes.activations.flush)
         # A model that died has taken its parameters out of the inventory.
         if not self._outdated and self.handwritten.optimizer is None:
@@ -409,7 +411,7 @@ class Agent:
             self._finish()
         else:
             self._until -= 1
-            if self._until <= 0:
+            if self._until <= 0 and self.handwritten.may_begin():
                 self._arm()
 
     def _obey(self, command: Command) -> None:

@@ -35,6 +35,8 @@ WITNESSES = 8
 COMPARED = 4
 #: Backward passes after which a training in which nothing moved is looked at no more.
 PATIENCE = 1024
+#: Steps that an observed one is put off at most, so that its forward is seen.
+LONGEST_WAIT = 2
 #: The first of them in which the graph is walked to see which parameters it reaches.
 WALKS = 4
 
@@ -81,6 +83,8 @@ class HandwrittenSteps:
         self._by_values = self._inside = False
         self._runs = 0
         self._entries: list[RemovableHandle] = []
+        #: Whether a step shows just before a backward, behind its forward; how often windows waited for that.
+        self._late, self._waits = False, 0
 
     # -- as a source of steps -------------------------------------------------------------------------
 
@@ -116,6 +120,16 @@ class HandwrittenSteps:
         """Whether steps end somewhere between a backward and the next forward, unseen."""
         return self.optimizer is not None and not self._inside
 
+    def may_begin(self) -> bool:
+        """Whether a window can begin now: behind a forward it would lack that, so it waits for the next one.
+
+        Not for ever: of compiled code, and of tensors without modules, no forward is seen.
+        """
+        if not self._late or self._waits >= LONGEST_WAIT or not self._agent.entries():
+            return True
+        self._waits += 1
+        return False
+
     def give_way_to(self, optimizer: Any) -> None:
         """Someone steps: if it is a real optimizer, then that is what trains here."""
         if not self.given_way and optimizer is not self.optimizer:
@@ -128,7 +142,9 @@ class HandwrittenSteps:
         start_s = clock()
         if transforming() is None and not self.given_way:
             self._leave_entries()
+            self._late = True
             self._look()
+            self._late = False
             if self.optimizer is None:
                 self._reach(roots, inputs)
             elif self._armed and self._inside:
@@ -228,7 +244,8 @@ class HandwrittenSteps:
         """While looking: mark what this backward reaches, unless it is marked already."""
         if self._runs >= WALKS and self._marks:
             return
-        found = leaves(roots) if inputs is None else (t for t in inputs if _is_leaf(t))
+        # From the loss to the input, so backwards: in the order of the forward, about.
+        found = reversed(list(leaves(roots))) if inputs is None else (t for t in inputs if _is_leaf(t))
         known = {id(mark.tensor) for mark in self._marks}
         fresh = [tensor for tensor in found if id(tensor) not in known]
         compared = {id(tensor) for tensor in spread(fresh, COMPARED)}
@@ -282,6 +299,7 @@ class HandwrittenSteps:
         start_s, armed = clock(), self._armed
         try:
             self._leave_entries()
+            self._waits = 0
             if self._look() and self._armed and not armed:
                 # The hooks that have come are called for the forwards to come; this one has begun.
                 self._agent.entered(module, args, kwargs)
