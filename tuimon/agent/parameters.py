@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from tuimon.agent.rows import RowTable
+from tuimon.agent.shards import local, whole_shape
 from tuimon.records.layout import TensorInfo, TensorKind
 from tuimon_kernels import Backend, Slot, dense, slot_for
 
@@ -77,14 +78,17 @@ class ParameterProbe:
         self.weight_slots = [self._row(p, TensorKind.WEIGHT) for p in self._inventory.parameters]
 
     def _row(self, parameter: WatchedParameter, kind: TensorKind) -> int | None:
-        tensor = parameter.tensor
+        tensor = local(parameter.tensor)
         slot = slot_of(tensor)
         if slot is None:
             return None
         dtype, shape = str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape)
-        info = TensorInfo(parameter.name, kind, parameter.point, dtype, shape)
+        info = TensorInfo(
+            parameter.name, kind, parameter.point, dtype, shape, whole_shape=whole_shape(parameter.tensor)
+        )
+        trainable = parameter.tensor.requires_grad
         return self._table.add(
-            slot, info.of_parameter(tensor.requires_grad, sparse_by_design=parameter.sparse_by_design)
+            slot, info.of_parameter(trainable, sparse_by_design=parameter.sparse_by_design)
         )
 
     def begin(self) -> None:
@@ -165,7 +169,7 @@ class ParameterProbe:
         marks = self._marks
         for i, parameter in zip(group.positions, group.parameters, strict=True):
             mark = marks.get(i)
-            if mark is not None and (parameter.grad is not mark[0] or mark[0]._version != mark[1]):
+            if mark is not None and (_gradient(parameter) is not mark[0] or mark[0]._version != mark[1]):
                 self._changed = True
                 return
 
@@ -177,7 +181,7 @@ class ParameterProbe:
             parameters = [self._inventory.parameters[i].tensor for i in mine]
             gradients = [slot for i in mine if (slot := self.gradient_slots[i]) is not None]
             weights = np.array([self.weight_slots[i] for i in mine], dtype=np.int64)
-            sample = self._backend.StridedSample(parameters, UPDATE_ELEMENTS)
+            sample = self._backend.StridedSample([local(p) for p in parameters], UPDATE_ELEMENTS)
             group = self._groups[key] = _Group(mine, parameters, gradients, weights, sample)
         return group
 
@@ -210,10 +214,11 @@ def _gradient(parameter: torch.Tensor) -> torch.Tensor | None:
     gradient = parameter.grad
     if gradient is None or gradient.dtype is not parameter.dtype or not gradient.is_cpu:
         return None
-    return gradient
+    return local(gradient)
 
 
 def _readable(tensor: torch.Tensor) -> torch.Tensor:
+    tensor = local(tensor)
     if tensor.layout is torch.strided:
         if tensor.is_contiguous() or dense(tensor):
             return tensor

@@ -53,6 +53,8 @@ class TensorInfo:
     trainable: bool | None = None
     #: Dimensions say how it is initialised and judged: an embedding's gradient is sparse by design.
     sparse_by_design: bool = False
+    #: Shape of the whole where this process holds, and its values describe, only a shard of it; else None.
+    whole_shape: tuple[int, ...] | None = None
 
     def of_parameter(self, trainable: bool, *, sparse_by_design: bool) -> TensorInfo:
         """The same tensor, as one that belongs to a parameter."""

@@ -158,7 +158,7 @@ _CONVERTERS: Mapping[type[Any], Mapping[str, Callable[[object], Any]]] = {
         "probes": _mapped,
     },
     Layout: {"layers": _each(LayerInfo), "tensors": _each(TensorInfo)},
-    TensorInfo: {"kind": _kind, "shape": _shape},
+    TensorInfo: {"kind": _kind, "shape": _shape, "whole_shape": _shape},
     ClassCounts: {"classes": _listed, "counts": _listed},
     Criterion: {"labels": _class_counts, "predictions": _class_counts},
     Sample: {
