@@ -234,8 +234,8 @@ class Run:
     def samples(self) -> list[Line]:
         return self.recording.samples
 
-    def pairs(self) -> Iterator[tuple[Line, Line]]:
-        """Each sample with the program's account of the same step.
+    def pairs(self, skip: int = 0) -> Iterator[tuple[Line, Line]]:
+        """Each sample, but for the first `skip`, with the program's account of the same step.
 
         They are found by their loss, which hardly comes twice: where the optimizer's state counts no steps,
         and where a scaler leaves steps out, tuimon's numbers of steps are not the program's.
@@ -243,7 +243,7 @@ class Run:
         truths = sorted((line["loss"], line["step"], line) for line in self.said if "loss" in line)
         losses = [loss for loss, _, _ in truths]
         before = 0
-        for sample in self.samples:
+        for sample in self.samples[skip:]:
             at = bisect_left(losses, sample["loss"])
             _, step, truth = min(truths[max(0, at - 1) : at + 1], key=lambda t: abs(t[0] - sample["loss"]))
             # Losses of microbatches that were divided by their number are rounded once more.

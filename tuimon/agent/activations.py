@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 #: and are what watching adds to the training's peak memory.
 WAITING_BYTES = 384 << 10
 
-_in_backward: Callable[[], int] = getattr(torch._C, "_current_graph_task_id", lambda: -1)
+#: The number of the backward that this thread runs, -1 outside of any. A private name: without it never.
+in_backward: Callable[[], int] = getattr(torch._C, "_current_graph_task_id", lambda: -1)
 
 
 class ActivationProbe:
@@ -113,7 +114,7 @@ class ActivationProbe:
         root = self.root()
         if root is not None and not root.training and not self.eval_is_training:
             return False
-        if (point.calls or point.passed_by) and _in_backward() != -1:
+        if (point.calls or point.passed_by) and in_backward() != -1:
             # Checkpointing runs a forward a second time, inside of backward: not a second output, unless
             # the first one was passed by.
             if not point.passed_by:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from tuimon.agent.activations import in_backward
 from tuimon.agent.criteria import CriterionProbe
 from tuimon.agent.engine import EngineTap
 from tuimon.agent.evaluation import Passes
@@ -82,6 +83,8 @@ class Agent:
         #: Steps that are not observed before the next that is.
         self._until = 0
         self._samples = 0
+        #: Whether the first window began in the middle of a backward, by an optimizer in there.
+        self._torn = False
         #: Where the clock of the running optimizer hook stands.
         self._hook_s = 0.0
         self._stock_s = 0.0
@@ -179,6 +182,7 @@ class Agent:
             for source in self.sources:
                 source.arm()
             self.losses.arm()
+        self._torn = not self._samples and in_backward() != -1
         self._pace.begin_window()
         self._probes.begin()
         self._begin()
@@ -407,8 +411,10 @@ class Agent:
             self._obey(self.commands.pop(0))
         if self._closed:
             return
-        if self._armed:
+        if self._armed and not self._torn:
             self._finish()
+        elif self._armed:
+            self._arm()
         else:
             self._until -= 1
             if self._until <= 0 and self.handwritten.may_begin():

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from tuimon.agent.inventory import compiles
+from tuimon.agent.shards import rank, whole_shape, world_size
 from tuimon.records.hello import Hello
 from tuimon.version import __version__
 
@@ -42,8 +43,8 @@ def introduce(agent: Agent, name: str | None, started_s: float) -> Hello:
         probes=probes(agent),
         budget_ratio=None if agent.schedule.fixed else agent.schedule.budget_ratio,
         every=agent.schedule.fixed,
-        rank=_number("RANK"),
-        world_size=_number("WORLD_SIZE"),
+        rank=rank(),
+        world_size=world_size(),
         optimizers=known,
     )
 
@@ -68,6 +69,11 @@ def probes(agent: Agent) -> dict[str, str]:
         "activations": layers,
         "output_gradients": layers,
     }
+    if any(whole_shape(p.tensor) for p in list(agent.inventory.parameters)):
+        place = "this rank" if rank() is None else f"rank {rank()} of {world_size()}"
+        shown["other_ranks"] = (
+            f"parameters are divided among the ranks; norms and values are of the part of {place}"
+        )
     if missing is not None and seen != missing:
         shown["names"] = missing
     return shown
@@ -89,7 +95,3 @@ def _user() -> str:
     except (KeyError, OSError):
         return str(os.getuid())
 
-
-def _number(variable: str) -> int | None:
-    value = os.environ.get(variable, "")
-    return int(value) if value.isdecimal() else None

@@ -1,13 +1,15 @@
 """Tensors that several ranks hold together (FSDP2, tensor parallelism): the part that lies in this process.
 
-Only that part is ever read. Whatever concerns the whole is a collective, in which all ranks must take part: from
-a rank that is watched alone it would hang the training.
+Only that part is ever read. Whatever concerns the whole is a collective, in which all ranks must take part:
+from a rank that is watched alone it would hang the training.
 """
 
 from __future__ import annotations
 
+import os
+
 import torch
-from torch import nn
+from torch import distributed, nn
 
 _WHOLE = (torch.Tensor, nn.Parameter)
 
@@ -31,3 +33,23 @@ def whole_shape(tensor: torch.Tensor) -> tuple[int, ...] | None:
         return None
     placements = getattr(tensor, "placements", ())
     return None if all(placement.is_replicate() for placement in placements) else tuple(tensor.shape)
+
+
+def rank() -> int | None:
+    """This process's number among those that train together; None where it trains alone."""
+    return distributed.get_rank() if _grouped() else _number("RANK")
+
+
+def world_size() -> int | None:
+    """How many processes train together; None where one trains alone."""
+    return distributed.get_world_size() if _grouped() else _number("WORLD_SIZE")
+
+
+def _grouped() -> bool:
+    return distributed.is_available() and distributed.is_initialized()
+
+
+def _number(variable: str) -> int | None:
+    # As a launcher says before the processes have met.
+    value = os.environ.get(variable, "")
+    return int(value) if value.isdecimal() else None

@@ -38,6 +38,8 @@ class TensorStats:
     dead_ratio: float | None = None
     #: Share of a bounded activation's elements at its limits.
     saturated_ratio: float | None = None
+    #: Shape of the whole tensor where this is of one rank's shard of it; else None.
+    whole_shape: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +121,9 @@ class TensorTable:
         for k, row in enumerate(self.rows):
             info = layout.tensors[row]
             layer = None if info.layer is None else layout.layers[info.layer].name
-            ratios = [self.ratio(k, column) for column in range(3)]
-            yield TensorStats(info.name, info.kind, layer, self.sketch(k, start), *ratios)
+            update, dead, saturated = (self.ratio(k, column) for column in range(3))
+            sketch = self.sketch(k, start)
+            yield TensorStats(info.name, info.kind, layer, sketch, update, dead, saturated, info.whole_shape)
             start += 2 * self.hist_width[k]
 
 

@@ -71,6 +71,8 @@ def _hello(hello: Hello, layout: Layout | None) -> Line:
         "python": hello.python,
         "tuimon": hello.tuimon,
         "kernels": dict(hello.kernels),
+        "rank": hello.rank,
+        "world_size": hello.world_size,
         "probes": dict(hello.probes),
     }
 
@@ -124,6 +126,7 @@ def _tensor(stats: TensorStats) -> Line:
         "update_ratio": stats.update_ratio,
         "dead_ratio": stats.dead_ratio,
         "saturated_ratio": stats.saturated_ratio,
+        "whole_shape": None if stats.whole_shape is None else list(stats.whole_shape),
     }
 
 
