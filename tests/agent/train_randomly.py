@@ -1,21 +1,23 @@
 """A training that draws from every generator there is; prints a digest of all that it leaves.
 
-Arguments: "bare"; "watched" (from the first step to the last); or "closed" (until the middle). Where it
-watches it says the socket's path first and begins when a line comes back.
+Arguments: "bare"; "watched" (from the first step to the last); "closed" (until the middle); "entered" (by a
+thread, in mid-run, to the last step); or "detached" (so, and left again). Where it is watched it says the
+socket's path when it has begun to be, and goes on when a line comes back; "detached" waits for a second line
+in the middle.
 """
 
 import hashlib
 import json
 import random
 import sys
+import threading
 
 import numpy as np
 import torch
 from torch import nn
 
-import tuimon
-
 STEPS = 150
+ENTERED_AT, DETACHED_AT = 20, 90
 
 
 class Net(nn.Module):
@@ -40,6 +42,15 @@ def digest(tensors):
     return {name: hashlib.sha256(t.detach().numpy().tobytes()).hexdigest() for name, t in tensors.items()}
 
 
+def enter():
+    """What an injected thread does, as far as Python can tell."""
+    from tuimon.agent import watcher
+    from tuimon.agent.enter import enter
+
+    enter({"every": 1})
+    print(watcher.current().path, flush=True)
+
+
 def main(mode):
     torch.set_num_threads(1)
     torch.manual_seed(3)
@@ -48,7 +59,9 @@ def main(mode):
     model = Net()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     monitor = None
-    if mode != "bare":
+    if mode in ("watched", "closed"):
+        import tuimon
+
         monitor = tuimon.watch(model, optimizer, every=1)
         print(monitor.path, flush=True)
         sys.stdin.readline()
@@ -56,6 +69,14 @@ def main(mode):
     for step in range(STEPS):
         if mode == "closed" and step == STEPS // 2:
             monitor.close()
+        if mode in ("entered", "detached") and step == ENTERED_AT:
+            thread = threading.Thread(target=enter)
+            thread.start()
+            thread.join()
+            sys.stdin.readline()
+        if mode == "detached" and step == DETACHED_AT:
+            print("in the middle", flush=True)
+            sys.stdin.readline()
         n = random.choice((6, 8))
         x = torch.randn(n, 1, 8, 8) + float(np.random.randn())
         loss = nn.functional.cross_entropy(model(x), torch.randint(10, (n,)))

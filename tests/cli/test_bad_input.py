@@ -22,7 +22,7 @@ from tuimon.cli import following, training
 from tuimon.cli.main import run
 from tuimon.wire.unix import bind_unix
 
-VERBS = ("attach", "record")
+VERBS = ("attach", "record", "detach")
 
 
 @contextmanager

@@ -27,6 +27,7 @@ CONTRACT = {
         "--fail-on",
     },
     "run": {"COMMAND...", "--events", "--fail-on", "--every", "--budget", "--activations"},
+    "detach": {"TARGET"},
     "demo": {"--scenario", "--steps"},
     "explain": {"RULE"},
 }

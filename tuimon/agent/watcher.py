@@ -56,13 +56,13 @@ class Watcher:
         leave_after_s: float | None = None,
     ) -> None:
         self._name, self._started_s, self._directory = name, time.time(), directory
-        self._leave_after_s, self._began_s = leave_after_s, time.monotonic()
+        self.leave_after_s, self._began_s = leave_after_s, time.monotonic()
         self.publisher: Publisher | None = None
         self.agent = Agent(kernels, schedule, self._publish, self._left)
         self._watched: list[nn.Module] = []
         self._errands: deque[Callable[[], None]] = deque()
         #: When a viewer asked the agent to leave, on the monotonic clock.
-        self._asked_s: float | None = None
+        self.asked_s: float | None = None
         self._ending = False
         forget_in_children(self)
         atexit.register(self._finished)
@@ -162,8 +162,8 @@ class Watcher:
         return introduce(self.agent, self._name, self._started_s)
 
     def _command(self, command: Command) -> None:
-        if isinstance(command, Detach) and self._asked_s is None:
-            self._asked_s = time.monotonic()
+        if isinstance(command, Detach) and self.asked_s is None:
+            self.asked_s = time.monotonic()
         self.agent.commands.append(command)
 
     def _soon(self, errand: Callable[[], None]) -> None:
@@ -178,21 +178,21 @@ class Watcher:
                 self._errands.popleft()()
         except Exception as error:
             self.agent.guard.take(error)
-        now_s, due_s = time.monotonic(), self._leave_due_s()
+        now_s, due_s = time.monotonic(), self.leave_due_s()
         if due_s is not None and now_s >= due_s:
             self._command(Detach())
-        if self._asked_s is not None:
-            due_s = self._asked_s + GRACE_S
+        if self.asked_s is not None:
+            due_s = self.asked_s + GRACE_S
             if now_s >= due_s and not self._ending:
                 self._leave_between()
         return None if due_s is None or self._ending else max(due_s - now_s, 0.0)
 
-    def _leave_due_s(self) -> float | None:
+    def leave_due_s(self) -> float | None:
         """When to leave because nobody looks, on the monotonic clock; None while somebody does."""
         publisher = self.publisher
-        if self._leave_after_s is None or self._asked_s is not None or publisher is None or publisher.viewers:
+        if self.leave_after_s is None or self.asked_s is not None or publisher is None or publisher.viewers:
             return None
-        return max(self._began_s, publisher.last_departure_s or 0.0) + self._leave_after_s
+        return max(self._began_s, publisher.last_departure_s or 0.0) + self.leave_after_s
 
     def _leave_between(self) -> None:
         text = f"no step has ended within {GRACE_S:g} s, so tuimon has left without waiting for one"

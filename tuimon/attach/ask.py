@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from tuimon.attach.errors import Garbled, NoAnswer, WrongProtocol
 from tuimon.attach.transport import Connection, Transport, left_s
@@ -29,18 +30,30 @@ def ask(
         AttachError: no answer can be had, and why.
         OSError: the connection broke.
     """
-    connection = transport.open()
+    with told_apart(transport.pid, hello_timeout_s):
+        connection = transport.open()
+        try:
+            connection.send(encode_command(Subscribe(histograms=False, history=False)))
+            return _answer(connection, (hello_timeout_s, sample_timeout_s), clock)
+        finally:
+            connection.close()
+
+
+@contextmanager
+def told_apart(pid: int | None, timeout_s: float) -> Iterator[None]:
+    """What may go wrong in a short conversation, as the errors that a person is told.
+
+    Raises:
+        AttachError: `NoAnswer`, `Garbled` or `WrongProtocol`.
+    """
     try:
-        connection.send(encode_command(Subscribe(histograms=False, history=False)))
-        return _answer(connection, (hello_timeout_s, sample_timeout_s), clock)
+        yield
     except WrongVersion as error:
-        raise WrongProtocol(transport.pid, str(error)) from None
+        raise WrongProtocol(pid, str(error)) from None
     except BadFrame as error:
-        raise Garbled(transport.pid, str(error)) from None
+        raise Garbled(pid, str(error)) from None
     except TimeoutError:
-        raise NoAnswer(transport.pid, hello_timeout_s) from None
-    finally:
-        connection.close()
+        raise NoAnswer(pid, timeout_s) from None
 
 
 def _answer(
@@ -48,7 +61,7 @@ def _answer(
 ) -> tuple[Hello, int | None]:
     hello: Hello | None = None
     try:
-        for record in _records(connection, timeouts_s, clock):
+        for record in records(connection, timeouts_s, clock):
             if isinstance(record, Hello):
                 hello = record
             elif hello is None:
@@ -63,10 +76,16 @@ def _answer(
     return hello, None
 
 
-def _records(
+def records(
     connection: Connection, timeouts_s: tuple[float, float], clock: Callable[[], float]
 ) -> Iterator[Record]:
-    """What comes until the end, or until one of the two times is up: to the first record, and after it."""
+    """What comes until the end, or until one of the two times is up: to the first record, and after it.
+
+    Raises:
+        TimeoutError: the time is up.
+        WireError: what came is no record.
+        OSError: the connection broke.
+    """
     decoder, validator = Decoder(), Validator()
     first_s, more_s = timeouts_s
     deadline_s, answered = clock() + first_s, False

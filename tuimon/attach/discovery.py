@@ -103,6 +103,16 @@ def find_socket(pid: int, proc: Path = PROC) -> Path:
     return _find(_facts(pid, proc), proc)
 
 
+def transport_to(pid: int, proc: Path = PROC) -> UnixTransport:
+    """The way to the agent in that process.
+
+    Raises:
+        AttachError: as `find_socket`.
+    """
+    facts = _facts(pid, proc)
+    return UnixTransport(_find(facts, proc), pid, facts.uid)
+
+
 def attach_to(
     pid: int,
     deliver: Callable[[Event], None],
