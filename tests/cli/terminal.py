@@ -22,13 +22,17 @@ PATIENCE_S = 120.0
 class Terminal:
     """A terminal of that size in which `tuimon` runs, as its person sees it."""
 
-    def __init__(self, columns: int, rows: int, runtime: Path, *arguments: object) -> None:
+    def __init__(
+        self, columns: int, rows: int, runtime: Path, *arguments: object, controlling: bool = False
+    ) -> None:
         self._own, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))
         environment = {**os.environ, "TERM": "xterm-256color", "XDG_RUNTIME_DIR": str(runtime)}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tuimon", *map(str, arguments)],
             stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True,
+            # What asks for a password asks the controlling terminal, whatever its streams are.
+            preexec_fn=(lambda: fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)) if controlling else None,
         )  # fmt: skip
         os.close(theirs)
         self.shown = ""
@@ -67,8 +71,10 @@ class Terminal:
 
 
 @contextlib.contextmanager
-def terminal(columns: int, rows: int, runtime: Path, *arguments: object) -> Iterator[Terminal]:
-    shown = Terminal(columns, rows, runtime, *arguments)
+def terminal(
+    columns: int, rows: int, runtime: Path, *arguments: object, controlling: bool = False
+) -> Iterator[Terminal]:
+    shown = Terminal(columns, rows, runtime, *arguments, controlling=controlling)
     try:
         yield shown
     finally:

@@ -104,7 +104,7 @@ def test_a_file_is_not_a_training(tuimon: Tuimon, verb: str) -> None:
     assert ran.only_line.startswith(f"tuimon: {__file__} is a file")
 
 
-@pytest.mark.parametrize("target", ["train.py", "0", "-1", "gpubox", "٣"])
+@pytest.mark.parametrize("target", ["runs/train.py", "0", "-1", "gpu box", "٣"])
 def test_a_target_that_is_nothing(tuimon: Tuimon, target: str) -> None:
     ran = tuimon("attach", "--", target)
     assert ran.code == 2

@@ -13,10 +13,13 @@ from tuimon.cli.record import LEVELS
 from tuimon.records.alert import Severity
 
 CONTRACT = {
-    "attach": {"TARGET", "--every", "--budget", "--activations"},
-    "list": {"--json"},
+    "attach": {"TARGET", "--via", "--remote-command", "--every", "--budget", "--activations"},
+    "list": {"HOST...", "--json", "--via", "--remote-command"},
+    "relay": {"PID", "--every", "--budget", "--activations"},
     "record": {
         "TARGET",
+        "--via",
+        "--remote-command",
         "--for",
         "--steps",
         "--every",

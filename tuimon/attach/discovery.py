@@ -62,6 +62,8 @@ class TrainingProcess:
     pid: int
     user: str
     command: tuple[str, ...]
+    #: Where it runs, as the person named that place; None on this machine.
+    host: str | None = None
     #: The run's name; None where no agent tells.
     name: str | None = None
     #: Such as "torch 2.13.0"; without the version where no agent tells it.
@@ -156,6 +158,24 @@ def attach_or_enter(
         return _source(facts, path, deliver, subscribe, proc)
 
     return Entrance(bring_in, deliver, announcement(pid))
+
+
+def way_in(pid: int, options: Mapping[str, Any], proc: Path = PROC) -> tuple[UnixTransport, int]:
+    """The way to the agent in that process, and the process's start time in clock ticks since boot.
+
+    A process without an agent is entered before this returns; `options` as for `attach_or_enter`.
+
+    Raises:
+        AttachError: there is no agent, and none can be brought in.
+    """
+    facts = _facts(pid, proc)
+    try:
+        path = _find(facts, proc)
+    except NoAgent:
+        check(facts, proc)
+        stay = {"leave_after_s": LEAVE_AFTER_S, **options}
+        path = enter(facts, stay, lambda: _listening_socket(facts, proc), proc)
+    return UnixTransport(path, facts.pid, facts.uid), facts.start_time_ticks
 
 
 def _source(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -11,22 +12,35 @@ import click
 
 from tuimon.cli.exits import FINE, Failure
 from tuimon.cli.options import activations_option, budget_option, every_option
-from tuimon.cli.target import complete_target, target_pid
+from tuimon.cli.target import complete_target, place_options, read_target
 
 if TYPE_CHECKING:
     from tuimon.attach.entrance import Entrance
     from tuimon.attach.events import Event
+    from tuimon.attach.place import Place
     from tuimon.attach.source import Source
+    from tuimon.cli.following import OpenSource
     from tuimon.wire.commands import Cadence
 
 
 @click.command(short_help="Open the monitor on a running training.")
-@click.argument("target", type=target_pid, shell_complete=complete_target)
+@click.argument("target", required=False, shell_complete=complete_target)
+@place_options
 @every_option
 @budget_option
 @activations_option
-def attach(target: int, every: int | None, budget: float | None, activations: str) -> int:
+def attach(
+    target: str | None,
+    via: str | None,
+    remote_command: str | None,
+    every: int | None,
+    budget: float | None,
+    activations: str,
+) -> int:
     """Open the monitor on the training TARGET, a process id that `tuimon list` shows.
+
+    HOST:PID or USER@HOST:PID is a training on another machine, reached through ssh; HOST alone lets you
+    choose from its list. tuimon must be installed there too.
 
     Leaving it (q) leaves the training alone. Without a terminal, prints the lines of `tuimon record`. A
     training that tuimon is not inside yet is entered: it pauses for a moment, and tuimon leaves it again
@@ -34,17 +48,42 @@ def attach(target: int, every: int | None, budget: float | None, activations: st
     """
     if every is not None and budget is not None:
         raise click.UsageError("--every and --budget exclude each other.")
+    named = read_target(target, via, remote_command)
     options = {"every": every, "budget": budget, "activations": activations}
 
     from tuimon.wire.commands import Cadence
 
     cadence = None if every is None and budget is None else Cadence(every, budget)
+    if named.place is not None:
+        return _attach_there(named.place, named.pid, cadence, options)
+    assert named.pid is not None
     if has_screen():
-        return open_screen(target, cadence=cadence, options=options)
+        return open_screen(named.pid, cadence=cadence, options=options)
     from tuimon.cli.following import follow_process
     from tuimon.cli.record import text_writer
 
-    return follow_process(target, text_writer(), cadence=cadence, options=options)
+    return follow_process(named.pid, text_writer(), cadence=cadence, options=options)
+
+
+def _attach_there(
+    place: Place, pid: int | None, cadence: Cadence | None, options: Mapping[str, object]
+) -> int:
+    from tuimon.cli.elsewhere import choose, follow_there, reached
+    from tuimon.cli.record import text_writer
+
+    with reached(place, choose(place, "attach") if pid is None else pid, options) as transport:
+        if not has_screen():
+            return follow_there(transport, text_writer(), cadence=cadence)
+        from tuimon.attach.remote import attach_through
+        from tuimon.wire.commands import Subscribe
+
+        return show(
+            lambda deliver: attach_through(transport, deliver, Subscribe(histograms=True)),
+            f"{place.name}:{transport.pid}",
+            f"left; process {transport.pid} on {place.name} goes on",
+            cadence=cadence,
+            clock=transport.now_s,
+        )
 
 
 def has_screen() -> bool:
@@ -69,12 +108,41 @@ def open_screen(
     Raises:
         Failure: there is no agent to be found, or none that answers.
     """
-    from tuimon.attach.events import Connected
     from tuimon.cli.following import source_of
+
+    return show(
+        lambda deliver: source_of(pid, deliver, histograms=True, options=options),
+        str(pid),
+        leaving or f"left; process {pid} goes on",
+        cadence=cadence,
+    )
+
+
+def show(
+    open_source: OpenSource,
+    target: str,
+    leaving: str,
+    *,
+    cadence: Cadence | None = None,
+    clock: Callable[[], float] = time.time,
+) -> int:
+    """Show the monitor on what a source tells; see `open_screen`.
+
+    Args:
+        open_source: makes the source.
+        target: what the person asked to see.
+        leaving: what leaving means for a training that has not ended.
+        cadence: how often to look, where the person said so.
+        clock: Unix time where the training runs, seconds.
+
+    Raises:
+        Failure: there is no agent to be found, or none that answers.
+    """
+    from tuimon.attach.events import Connected
     from tuimon.cli.lines import parting_lines
     from tuimon.tui.app import MonitorApp
 
-    def open_source(deliver: Callable[[Event], None]) -> Source | Entrance:
+    def opened(deliver: Callable[[Event], None]) -> Source | Entrance:
         source: Source | Entrance
 
         def pass_on(event: Event) -> None:
@@ -82,15 +150,15 @@ def open_screen(
                 source.send(cadence)
             deliver(event)
 
-        source = source_of(pid, pass_on, histograms=True, options=options)
+        source = open_source(pass_on)
         return source
 
-    app = MonitorApp(open_source, str(pid))
+    app = MonitorApp(opened, target, clock=clock)
     app.run()
     if app.return_code:
         return app.return_code
     state = app.session.connection
     if app.session.hello is None and state.reason is not None and state.status != "connecting":
         raise Failure(state.reason)
-    print("\n".join(parting_lines(app.session, leaving or f"left; process {pid} goes on")))
+    print("\n".join(parting_lines(app.session, leaving)))
     return FINE

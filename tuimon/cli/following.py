@@ -14,6 +14,7 @@ from tuimon.attach.discovery import attach_or_enter
 from tuimon.attach.entrance import Entrance
 from tuimon.attach.errors import AttachError
 from tuimon.attach.events import Ended, Event
+from tuimon.attach.mailbox import Mailbox
 from tuimon.attach.source import Source
 from tuimon.cli.exits import ALERTED, FINE, Failure
 from tuimon.records.alert import AlertState, Severity
@@ -28,6 +29,9 @@ PATIENCE_S = 10.0
 
 #: Writes what one change of the session says.
 Write = Callable[[Session, Change], None]
+
+#: Makes a source, not started yet, from the function that it shall deliver to.
+OpenSource = Callable[[Callable[[Event], None]], Source | Entrance]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +56,27 @@ def follow_process(
     session: Session | None = None,
     options: Mapping[str, object] | None = None,
 ) -> int:
-    """Follow the training in that process, handing every change to `write`; the exit code.
+    """Follow the training in that process; see `follow_source`.
 
     A process without an agent is entered, which is said on stderr first; `options` are for that agent.
+    """
+    return follow_source(
+        lambda deliver: source_of(pid, deliver, histograms=histograms, options=options),
+        write, until, cadence=cadence, session=session,
+    )  # fmt: skip
+
+
+def follow_source(
+    open_source: OpenSource,
+    write: Write,
+    until: Until | None = None,
+    *,
+    cadence: Cadence | None = None,
+    session: Session | None = None,
+    mailbox: Mailbox | None = None,
+) -> int:
+    """Follow what a source tells, handing every change to `write`; the exit code.
+
     Ctrl-C and SIGTERM end it in good order, with the digest.
 
     Raises:
@@ -63,14 +85,14 @@ def follow_process(
     session = session or Session()
     sources: list[Source | Entrance] = []
 
-    def open_source(deliver: Callable[[Event], None]) -> Source | Entrance:
-        sources.append(source_of(pid, deliver, histograms=histograms, options=options))
+    def opened(deliver: Callable[[Event], None]) -> Source | Entrance:
+        sources.append(open_source(deliver))
         return sources[0]
 
     follower = _Follower(session, write, until or Until())
     try:
         with _terminable():
-            for change in follow(session, open_source, follower.is_done):
+            for change in follow(session, opened, follower.is_done, mailbox=mailbox):
                 if cadence is not None and _is_live(change):
                     sources[0].send(cadence)
                 follower.take(change)

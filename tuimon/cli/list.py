@@ -1,4 +1,4 @@
-"""`tuimon list`: the trainings of this machine."""
+"""`tuimon list`: the trainings of this machine, or of others."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tuimon.cli.exits import FAILED, FINE
+from tuimon.cli.target import place_options, read_places
+
 if TYPE_CHECKING:
     from tuimon.attach.discovery import TrainingProcess
 
@@ -19,23 +22,47 @@ _HEADINGS = ("PID", "USER", "RUN", "FRAMEWORK", "DEVICES", "STEP", "ATTACH")
 _NAME_WIDTH = 40
 
 
-@click.command("list", short_help="List the trainings of this machine.")
+@click.command("list", short_help="List the trainings of this machine, or of others.")
+@click.argument("hosts", nargs=-1, metavar="[HOST...]")
+@place_options
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array with one object per training.")
-def list_(as_json: bool) -> int:
+def list_(hosts: tuple[str, ...], via: str | None, remote_command: str | None, as_json: bool) -> int:
     """List the PyTorch processes of this machine, and whether one can attach to them.
 
     "yes": tuimon is inside; "enter": attaching brings it in; "no": for the reason below the table.
-    """
-    from tuimon.attach.discovery import list_trainings
 
-    trainings = list_trainings()
+    With HOSTs, theirs instead, reached through ssh all at the same time; tuimon must be installed there.
+    """
+    places = read_places(hosts, via, remote_command)
+    if places:
+        from tuimon.cli.elsewhere import list_places
+
+        trainings, failures = list_places(places)
+    else:
+        from tuimon.attach.discovery import list_trainings
+
+        trainings, failures = list_trainings(), []
     if as_json:
         print(json.dumps([_object(training) for training in trainings], indent=2, ensure_ascii=False))
     elif trainings:
-        print("\n".join([*_table([_row(training) for training in trainings]), *_reasons(trainings)]))
-    else:
-        print("no training that this user may look into runs on this machine", file=sys.stderr)
-    return 0
+        print("\n".join(table_lines(trainings)))
+    elif not failures:
+        where = "on " + ", ".join(place.name for place in places) if places else "on this machine"
+        print(f"no training that this user may look into runs {where}", file=sys.stderr)
+    for failure in failures:
+        print(f"tuimon: {failure}", file=sys.stderr)
+    return FAILED if failures else FINE
+
+
+def table_lines(trainings: Sequence[TrainingProcess]) -> list[str]:
+    """A table, and below it why one cannot attach where one cannot."""
+    headings = list(_HEADINGS)
+    rows = [list(_row(training)) for training in trainings]
+    if any(training.host is not None for training in trainings):
+        headings.insert(0, "HOST")
+        for row, training in zip(rows, trainings, strict=True):
+            row.insert(0, training.host or "-")
+    return [*_table([headings, *rows]), *_reasons(trainings)]
 
 
 def _object(training: TrainingProcess) -> dict[str, object]:
@@ -50,6 +77,7 @@ def _object(training: TrainingProcess) -> dict[str, object]:
         "attachable": training.attachable,
         "enters": training.enters,
         "reason": training.reason,
+        "host": training.host,
     }
 
 
@@ -72,9 +100,8 @@ def _command(words: Sequence[str]) -> str:
     return shlex.join([*names, *words[2:]])
 
 
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = [_HEADINGS, *rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(_HEADINGS))]
+def _table(lines: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     padded = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines]
     return ["  ".join(cells).rstrip() for cells in padded]
 
@@ -84,5 +111,6 @@ def _reasons(trainings: Sequence[TrainingProcess]) -> list[str]:
     pids: dict[str, list[str]] = {}
     for training in trainings:
         if not training.attachable:
-            pids.setdefault(training.reason or "unknown", []).append(str(training.pid))
+            place = "" if training.host is None else f"{training.host}:"
+            pids.setdefault(training.reason or "unknown", []).append(f"{place}{training.pid}")
     return [f"{', '.join(who)}: {reason}" for reason, who in pids.items()]

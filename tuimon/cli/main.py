@@ -17,6 +17,7 @@ from tuimon.cli.exits import FAILED, FINE, INTERRUPTED, USAGE, Failure, ReaderGo
 from tuimon.cli.explain import explain
 from tuimon.cli.list import list_
 from tuimon.cli.record import record
+from tuimon.cli.relay import relay
 from tuimon.cli.run import run as run_
 from tuimon.version import __version__
 
@@ -40,7 +41,7 @@ def tuimon(context: click.Context) -> int:
     return USAGE  # unless a verb says otherwise
 
 
-for _verb in (attach, list_, run_, record, detach, demo, explain):
+for _verb in (attach, list_, run_, record, detach, demo, explain, relay):
     tuimon.add_command(_verb)
 
 

@@ -9,7 +9,7 @@ import click
 from tuimon.cli.exits import ReaderGone
 from tuimon.cli.options import activations_option, budget_option, every_option
 from tuimon.cli.quantities import duration_s
-from tuimon.cli.target import complete_target, target_pid
+from tuimon.cli.target import complete_target, place_options, read_target
 
 if TYPE_CHECKING:
     from tuimon.cli.following import Write
@@ -21,7 +21,8 @@ LEVELS = ("info", "warning", "critical")
 
 
 @click.command(short_help="Print what a training does, line by line.")
-@click.argument("target", type=target_pid, shell_complete=complete_target)
+@click.argument("target", required=False, shell_complete=complete_target)
+@place_options
 @click.option(
     "--for", "for_s", type=duration_s, metavar="TIME", help="Stop after this time, such as 30s or 5m."
 )
@@ -42,7 +43,9 @@ LEVELS = ("info", "warning", "critical")
     help="Stop with exit code 3 as soon as an alert of this level or above fires.",
 )
 def record(
-    target: int,
+    target: str | None,
+    via: str | None,
+    remote_command: str | None,
     for_s: float | None,
     steps: int | None,
     every: int | None,
@@ -52,7 +55,7 @@ def record(
     tensors: bool,
     fail_on: str | None,
 ) -> int:
-    """Follow the training TARGET (a process id) and print what is observed, line by line.
+    """Follow the training TARGET (a process id, or HOST:PID) and print what is observed, line by line.
 
     What the training remembers from before comes first. Ends with the training, with one of the limits,
     or with Ctrl-C; the last line says what fired. A training that tuimon is not inside yet is entered: it
@@ -63,17 +66,24 @@ def record(
     if every is not None and budget is not None:
         raise click.UsageError("--every and --budget exclude each other.")
 
+    named = read_target(target, via, remote_command)
+
     from tuimon.cli.following import Until, follow_process
     from tuimon.records.alert import Severity
     from tuimon.wire.commands import Cadence
 
-    return follow_process(
-        target,
-        json_writer(tensors) if as_json else text_writer(),
-        Until(steps, for_s, None if fail_on is None else Severity[fail_on.upper()]),
-        cadence=None if every is None and budget is None else Cadence(every, budget),
-        options={"every": every, "budget": budget, "activations": activations},
-    )
+    write = json_writer(tensors) if as_json else text_writer()
+    until = Until(steps, for_s, None if fail_on is None else Severity[fail_on.upper()])
+    cadence = None if every is None and budget is None else Cadence(every, budget)
+    options = {"every": every, "budget": budget, "activations": activations}
+    if named.place is None:
+        assert named.pid is not None
+        return follow_process(named.pid, write, until, cadence=cadence, options=options)
+
+    from tuimon.cli.elsewhere import choose, follow_there, reached
+
+    with reached(named.place, named.pid or choose(named.place, "record"), options) as transport:
+        return follow_there(transport, write, until, cadence)
 
 
 def text_writer() -> Write:

@@ -61,7 +61,7 @@ class MonitorApp(App[None]):
         target: what the person asked to see.
         session: a session to go on with.
         look: colours and glyphs; None chooses by the environment.
-        clock: Unix time, seconds.
+        clock: Unix time where the training runs, seconds.
         paint_s: time between two pictures at least.
     """
 
@@ -82,7 +82,7 @@ class MonitorApp(App[None]):
         self.view = View(self.session, target, look, clock)
         self.animation_level = "none"
         self._glass = Glass(look.coloured)
-        self._mailbox = Mailbox(_WAITING)
+        self._mailbox = Mailbox(_WAITING, clock)
         self._source = open_source(self._deliver)
         self._knocked = False
         self._paint_s = paint_s
