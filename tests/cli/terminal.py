@@ -19,6 +19,14 @@ from pathlib import Path
 PATIENCE_S = 120.0
 
 
+#: Becomes Python with these arguments, with its standard input as the terminal whose keys send signals.
+_IN_CONTROL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
 class Terminal:
     """A terminal of that size in which `tuimon` runs, as its person sees it."""
 
@@ -29,7 +37,7 @@ class Terminal:
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))
         environment = {**os.environ, "TERM": "xterm-256color", "XDG_RUNTIME_DIR": str(runtime)}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tuimon", *map(str, arguments)],
+            [sys.executable, "-c", _IN_CONTROL, "-m", "tuimon", *map(str, arguments)],
             stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True,
             # What asks for a password asks the controlling terminal, whatever its streams are.
             preexec_fn=(lambda: fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)) if controlling else None,

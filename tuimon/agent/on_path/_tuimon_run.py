@@ -10,9 +10,8 @@ installed: standard library only, and none of it that an interpreter does not ha
 
 from __future__ import annotations
 
+# What would have to be loaded for it (json, functools, importlib.util) torch has loaded when it is needed.
 import atexit
-import functools
-import json
 import os
 import sys
 import time
@@ -36,8 +35,9 @@ HEARD_TIMEOUT_S = 5.0
 def begin(environment: Mapping[str, str] = os.environ) -> None:
     """Arm this process, if `tuimon run` asks for it. Never raises."""
     try:
-        order = json.loads(environment[VARIABLE])
-        start = FirstStep(order)
+        if VARIABLE not in environment:
+            return
+        start = FirstStep(environment[VARIABLE])
         if "torch" in sys.modules:  # a .pth file imported it
             start.arm()
         else:
@@ -98,8 +98,9 @@ class _Loader:
 class FirstStep:
     """Starts the agent at the first backward or optimizer step in this process, before it happens."""
 
-    def __init__(self, order: Mapping[str, Any]) -> None:
-        self._order = order
+    def __init__(self, order: str) -> None:
+        self._text = order
+        self._order: Mapping[str, Any] = {}
         #: Whether the first step has come; from then on nothing of this is in the training any more.
         self.fired = False
         self._backward: Any = None
@@ -107,6 +108,7 @@ class FirstStep:
 
     def arm(self) -> None:
         """Wait for the first step; torch has just been imported. Never raises."""
+        self._guarded(self._read)
         self._tell("torch")
         self._guarded(self._arm)
 
@@ -114,6 +116,11 @@ class FirstStep:
         """In the child of a fork: it may be a rank, whose parent trained before. Never raises."""
         if self.fired:
             self._guarded(self._arm)
+
+    def _read(self) -> None:
+        import json
+
+        self._order = json.loads(self._text)
 
     def _arm(self) -> None:
         self.fired = False
@@ -178,6 +185,10 @@ class FirstStep:
 
     def _tell(self, what: str, **more: object) -> None:
         """Leave a line for `tuimon run`, which reads along; where that cannot be done, nobody hears it."""
+        import json
+
+        if "meeting" not in self._order:
+            return
         line = json.dumps({"what": what, "pid": os.getpid(), **_rank(), **more}) + "\n"
         path = os.path.join(self._order["meeting"], str(os.getpid()))
         try:
@@ -200,7 +211,9 @@ class _Patch:
         self._original = original = getattr(owner, name)
         self._restored = False
 
-        @functools.wraps(original)
+        from functools import wraps
+
+        @wraps(original)
         def first(*args: Any, **kwargs: Any) -> Any:
             # The agent, started just now, may have put a probe of its own here.
             fresh = fire() and self._restored
