@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tuimon.attach.ask import ask
-from tuimon.attach.entering import LEAVE_AFTER_S, announcement, enter
+from tuimon.attach.entering import LEAVE_AFTER_S, enter
 from tuimon.attach.entrance import Entrance
 from tuimon.attach.errors import (
     AttachError,
@@ -153,11 +153,11 @@ def attach_or_enter(
     def find() -> Path | None:
         return _listening_socket(facts, proc)
 
-    def bring_in(stopped: Callable[[], bool]) -> Source:
-        path = enter(facts, {"leave_after_s": LEAVE_AFTER_S, **options}, find, proc, stopped)
+    def bring_in(stopped: Callable[[], bool], tell: Callable[[str], None]) -> Source:
+        path = enter(facts, {"leave_after_s": LEAVE_AFTER_S, **options}, find, proc, stopped, tell)
         return _source(facts, path, deliver, subscribe, proc)
 
-    return Entrance(bring_in, deliver, announcement(pid))
+    return Entrance(bring_in, deliver)
 
 
 def way_in(pid: int, options: Mapping[str, Any], proc: Path = PROC) -> tuple[UnixTransport, int]:

@@ -16,6 +16,7 @@ from tuimon.attach.errors import NoSuchProcess
 from tuimon.attach.gdb import queue_line
 from tuimon.attach.preflight import REMOTE, Interpreter, debugger, examine
 from tuimon.attach.process import PROC, ProcessFacts, is_running
+from tuimon.attach.warming import warm_kernels
 
 #: Until the line must have run. Between two instructions of the main thread it runs at once, so a main
 #: thread that has not run any for so long is inside one call.
@@ -45,6 +46,7 @@ def enter(
     find: Callable[[], Path | None],
     proc: Path = PROC,
     stopped: Callable[[], bool] = lambda: False,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> Path:
     """Bring an agent into the process, and return the socket at which it listens.
 
@@ -56,6 +58,7 @@ def enter(
         find: the socket of the process's agent; None while there is none.
         proc: where processes are shown.
         stopped: asked while waiting; whether to give up.
+        tell: takes what a person who waits should know.
 
     Raises:
         AttachError: it cannot be entered, or not now; it goes on as it was, and nothing is left behind.
@@ -65,7 +68,12 @@ def enter(
         if found is not None:
             return found
         interpreter = examine(facts, proc)
-        bundle = place(facts, {"how": "injected", **options}, interpreter.version, proc)
+        kernels = warm_kernels(facts, tell, stopped, proc)
+        if stopped():
+            raise GivenUp(facts.pid)
+        tell(announcement(facts.pid))
+        told = {"how": "injected", "kernels": kernels, **options}
+        bundle = place(facts, told, interpreter.version, proc)
         try:
             _have_run(facts, interpreter, bundle, proc)
             return _wait(facts, bundle, find, proc, stopped)

@@ -19,7 +19,7 @@ Stopped = Callable[[], bool]
 class Enter(Protocol):
     """Brings the agent in; returns the source of it, not started yet."""
 
-    def __call__(self, stopped: Stopped) -> Source:
+    def __call__(self, stopped: Stopped, tell: Callable[[str], None]) -> Source:
         """See `tuimon.attach.entering.enter`; `GivenUp` once `stopped()`."""
         ...
 
@@ -30,11 +30,10 @@ class Entrance:
     Args:
         enter: brings the agent in.
         deliver: takes events; must not raise.
-        told: what the person is told meanwhile.
     """
 
-    def __init__(self, enter: Enter, deliver: Callable[[Event], None], told: str) -> None:
-        self._enter, self._deliver, self._told = enter, deliver, told
+    def __init__(self, enter: Enter, deliver: Callable[[Event], None]) -> None:
+        self._enter, self._deliver = enter, deliver
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._source: Source | None = None
@@ -61,9 +60,8 @@ class Entrance:
         return source is not None and source.send(command)
 
     def _run(self) -> None:
-        self._deliver(Entering(self._told))
         try:
-            source = self._enter(self._stopping.is_set)
+            source = self._enter(self._stopping.is_set, lambda text: self._deliver(Entering(text)))
         except GivenUp:
             return
         except (AttachError, OSError) as error:
