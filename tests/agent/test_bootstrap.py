@@ -114,7 +114,7 @@ assert tuimon_kernels.backend("cpu").name == "torch"
 """
     with zipfile.ZipFile(archive) as file:
         names = [name.removesuffix(".py").replace("/", ".") for name in file.namelist()]
-    inside = [name for name in names if name.startswith(bootstrap.ROOMS) and not name.endswith("__init__")]
+    inside = [name for name in names if name.rpartition(".")[0] in bootstrap.ROOMS]
     assert len(inside) > 30
     run(code, archive, *inside)
 
@@ -252,14 +252,17 @@ def test_an_injection_that_was_given_up_does_nothing(tmp_path: Path) -> None:
 def test_others_get_the_interpreter_between_the_imports(archive: Path) -> None:
     code = """
 import torch
-rests = []
+import gc
+rests, before = [], gc.get_threshold()
 scope["time"].sleep = rests.append
 gently = scope["gently"]()
 with gently:
     assert sys.getswitchinterval() < 0.001
+    assert gc.get_threshold()[2] > 100_000
     load(sys.argv[1])
 assert len(rests) > 30 and sum(rests) > 0
 assert sys.getswitchinterval() > 0.004
+assert gc.get_threshold() == before
 """
     run(code, archive)
 
