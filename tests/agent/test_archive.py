@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tuimon.agent.archive import LOGS, NOTICES, Archive, Entry
 from tuimon.attach.delivered import REMEMBERED
+from tuimon.records.criterion import Criterion, Evaluation
 from tuimon.records.layout import Layout
 from tuimon.records.record import Record
 from tuimon.records.sample import Bye, Log, Notice, Sample
@@ -61,14 +62,15 @@ def test_what_goes_in_comes_out_in_order() -> None:
         sample(1, table(2, 3)),
         Log(1, 1001.0, {"accuracy": 0.5}),
         Notice(1, 1001.0, "by the way"),
+        Evaluation(1, 1001.0, 4, 0.5, (Criterion("mse_loss", 0.5),)),
         sample(2, table(2, 3)),
         Bye("finished", 2, 1002.0),
     ]
     archive = Archive()
-    assert [archive.append(record) for record in records] == [1, 2, 3, 4, 5, 6]
+    assert [archive.append(record) for record in records] == [1, 2, 3, 4, 5, 6, 7]
     assert told(archive) == records
     assert [entry.frame for entry in kept(archive)] == [encode(record) for record in records]
-    assert archive.last_sequence == 6
+    assert archive.last_sequence == 7
 
 
 def test_a_reader_may_leave_out_samples_and_nothing_else() -> None:
@@ -198,6 +200,7 @@ STEPS = st.lists(
         st.tuples(st.just("sample"), st.integers(0, 12), st.integers(0, 30)),
         st.tuples(st.just("log"), st.integers(0, 300), st.just(0)),
         st.tuples(st.just("notice"), st.integers(0, 300), st.just(0)),
+        st.tuples(st.just("evaluation"), st.integers(0, 300), st.just(0)),
     ),
     max_size=120,
 )
@@ -217,6 +220,8 @@ def test_whatever_comes_the_promises_hold(steps: list[tuple[str, int, int]], lim
             archive.append(sample(samples, table(a, b), layouts))
         elif kind == "log":
             archive.append(Log(samples, 0.0, {"x" * a: 1.0}))
+        elif kind == "evaluation":
+            archive.append(Evaluation(samples, 0.0, 1, 0.0, (Criterion("x" * a),)))
         else:
             archive.append(Notice(samples, 0.0, "x" * a))
         entries = kept(archive)

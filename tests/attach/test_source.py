@@ -17,6 +17,7 @@ from tuimon.attach.errors import NoAgent, NoAnswer, OtherUser, StaleSocket
 from tuimon.attach.events import Connected, Disconnected, Ended, Event
 from tuimon.attach.source import Backoff, Source
 from tuimon.attach.transport import FakeTransport, Script, Silence
+from tuimon.records.criterion import Criterion, Evaluation
 from tuimon.records.layout import Layout
 from tuimon.records.record import Record
 from tuimon.records.sample import Bye, Log, Notice, Sample
@@ -71,14 +72,11 @@ def test_the_first_words_are_the_subscription(subscribe: Subscribe) -> None:
 
 def test_the_past_is_told_once_though_it_comes_twice() -> None:
     log, notice = Log(1, 1001.5, {"val_loss": float("nan")}), Notice(1, 1001.6, "cadence 1 to 2")
-    events = follow(
-        [GREETING + frames(sample(1), log, notice, sample(2))],
-        [GREETING + frames(sample(1), log, notice, sample(2), sample(3), BYE)],
-    )
-    told = [event for event in events if isinstance(event, Sample | Log | Notice)]
-    assert [repr(event) for event in told] == [
-        repr(r) for r in (sample(1), log, notice, sample(2), sample(3))
-    ]
+    evaluation = Evaluation(1, 1001.7, 4, 0.5, (Criterion("mse_loss", float("nan")),))
+    said = (sample(1), log, notice, evaluation, sample(2))
+    events = follow([GREETING + frames(*said)], [GREETING + frames(*said, sample(3), BYE)])
+    told = [event for event in events if isinstance(event, Sample | Log | Notice | Evaluation)]
+    assert [repr(event) for event in told] == [repr(r) for r in (*said, sample(3))]
     assert [type(event) for event in events if isinstance(event, Connected | Disconnected | Ended)] == [
         Connected,
         Disconnected,

@@ -11,6 +11,7 @@ import pytest
 from agent_double import Server, frames, sample
 from command_line import BYE, GREETING, PATIENCE_S, PID, Agent, Ran, Start, Tuimon
 
+from tuimon.records.criterion import ClassCounts, Criterion, Evaluation
 from tuimon.records.sample import Log, Notice
 from tuimon.records.tensors import empty_table
 from tuimon.wire.commands import Cadence, Subscribe, decode_command, encode_command
@@ -51,6 +52,33 @@ def test_json_lines_with_tensors(tuimon: Tuimon, agent: Agent) -> None:
     assert [tensor["name"] for tensor in first["tensors"]] == ["encoder.weight", "encoder.bias"]
     # Nothing that is printed needs them, and they are most of what would travel.
     assert server.commands == [Subscribe(histograms=False)]
+
+
+def test_losses_are_said_with_how_they_came_about(tuimon: Tuimon, agent: Agent) -> None:
+    counted = ClassCounts((0, 7), (3, 1), 2)
+    term = Criterion("cross_entropy", 0.5, "mean", 4, 6, 10, 6, 3, counted, counted)
+    shown = sample(1, loss=0.5, microbatches=4, loss_divisor=4, loss_scale=1024.0, criteria=(term,), tensors=empty_table())
+    other = Criterion("mse_loss", 2.0)
+    agent(GREETING, frames(shown, Evaluation(1, 1001.5, 3, 0.25, (term, other)), BYE))
+    lines = tuimon("record", PID).out.splitlines()
+    words = "mean of 4 microbatches, their division by 4 undone, unscaled"
+    assert lines[1].startswith(f"step 1  loss 0.5 ({words})  accuracy 50 %  lr -")
+    assert lines[2] == "step 1  validation loss 0.5 over 3 batches  accuracy 50 %  mse_loss 2"
+
+    agent(GREETING, frames(shown, Evaluation(1, 1001.5, 3, 0.25, (term, other)), BYE))
+    _, first, second, _ = events(tuimon("record", PID, "--json"))
+    told = {
+        "name": "cross_entropy", "value": 0.5, "reduction": "mean", "calls": 4, "n": 6, "classes": 10,
+        "accuracy": 0.5, "judged": 6, "labels": {"counts": {"0": 3, "7": 1}, "rest": 2},
+        "predictions": {"counts": {"0": 3, "7": 1}, "rest": 2},
+    }  # fmt: skip
+    assert first["criteria"] == [told]
+    assert (first["loss_divisor"], first["loss_scale"], first["microbatches"]) == (4, 1024.0, 4)
+    assert second["criteria"][0] == told
+    assert {name: second[name] for name in second if name != "criteria"} == {
+        "event": "evaluation", "step": 1, "time": 1001.5, "loss": 0.5, "accuracy": 0.5, "batches": 3,
+        "duration_s": 0.25,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("verb", ["record", "attach"])

@@ -10,10 +10,12 @@ from textual.pilot import Pilot
 from tui_fakes import DYING, HEALTHY_RUN, RULES, SICK_RULES, Clock, Quiet, app_of, events, session_of, shown
 
 from tuimon.attach.events import Connected, Disconnected, Ended
+from tuimon.records.criterion import Criterion, Evaluation
 from tuimon.records.sample import Log, StepTimes
 from tuimon.session.session import Session
 from tuimon.tui.app import MonitorApp
 from tuimon.tui.look import Look, dark, light, mono
+from tuimon.tui.model.plot import plots
 
 SIZES = [(60, 16), (80, 24), (80, 60), (100, 30), (119, 40), (120, 30), (120, 40), (160, 48), (230, 70)]
 
@@ -227,6 +229,26 @@ async def test_a_validation_loss_stands_beside_the_loss() -> None:
         screen = await text(pilot)
     assert "─ train" in screen
     assert "─ val_loss" in screen
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 48)])
+async def test_validation_and_accuracy_that_were_seen_stand_at_the_loss(size: tuple[int, int]) -> None:
+    app = healthy()
+    right = Criterion("cross_entropy", 2.5, n=8, judged=8, correct=6)
+    last = HEALTHY_RUN.sample(
+        401, microbatches=4, loss_scale=1024.0, criteria=(dataclasses.replace(right, correct=4),)
+    )
+    for event in (*(Evaluation(step, 0.0, 4, criteria=(right,)) for step in (401, 801)), last):
+        app.session.apply(event)
+    async with app.run_test(size=size) as pilot:
+        screen = await text(pilot)
+        assert "─ val 2.500" in screen
+        assert "loss, mean of 4" in screen
+        assert "accuracy 50 % · val 75 %" in screen
+        # What the training says itself goes before what was seen of it.
+        app.session.apply(Log(801, 0.0, {"val_loss": 3.5}))
+        await pilot.press("c", *"c" * (len(plots(app.session.history)) - 1))
+        assert "─ val_loss 3.500" in await text(pilot)
 
 
 async def test_what_was_not_measured_is_drawn_as_such() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 from tui_fakes import DYING, HEALTHY_RUN, RULES, SICK_RULES, Clock, app_of, events, session_of
 
-from tuimon.attach.events import Connected, Disconnected
-from tuimon.records.sample import StepTimes
+from tuimon.attach.events import Connected, Disconnected, Event
+from tuimon.records.criterion import Criterion, Evaluation
+from tuimon.records.sample import Sample, StepTimes
 from tuimon.session.session import Session
 from tuimon.tui.app import MonitorApp
 
@@ -31,6 +33,27 @@ def test_a_healthy_run(snap_compare: Compare, size: tuple[int, int]) -> None:
 @SIZES
 def test_a_critical_alert(snap_compare: Compare, size: tuple[int, int]) -> None:
     assert snap_compare(_sick(), terminal_size=size)
+
+
+@SIZES
+def test_a_classifier_with_validation(snap_compare: Compare, size: tuple[int, int]) -> None:
+    clock = Clock()
+    app = app_of(session_of(_validated(), RULES, clock), clock)
+    assert snap_compare(app, terminal_size=size)
+
+
+def _validated() -> Iterator[Event]:
+    """The healthy run as four microbatches a step, with a validation pass at each tenth sample."""
+    for event in events(HEALTHY_RUN, 400):
+        if not isinstance(event, Sample):
+            yield event
+            continue
+        right = min(90, 20 + event.index // 5)
+        term = Criterion("cross_entropy", event.loss, classes=10, n=100, judged=100, correct=right)
+        yield replace(event, criteria=(term,), microbatches=4, loss_divisor=4)
+        if event.index % 10 == 0 and event.loss is not None:
+            worse = replace(term, value=event.loss + event.index / 1000, correct=right - 12)
+            yield Evaluation(event.step, event.time_s, 5, criteria=(worse,))
 
 
 @SIZES

@@ -32,6 +32,8 @@ class Curve:
     name: str
     columns: Columns
     style: Style
+    #: Columns without a value that are drawn over; None for those of the span.
+    hold: int | None = None
 
 
 def dots_across(width: int, ascii: bool) -> int:
@@ -88,7 +90,8 @@ def _plot(
         lay(characters(dots, look.ascii), look.spread)
     for curve in reversed(curves):
         dots = raster(width, rows, look.ascii)
-        trace(dots, bridged(axis.place(curve.columns.mean), hold))
+        own = hold if curve.hold is None else curve.hold
+        trace(dots, bridged(axis.place(curve.columns.mean), own))
         lay(characters(dots, look.ascii), curve.style)
     for curve in curves:
         for column in np.flatnonzero(curve.columns.nonfinite).tolist():

@@ -31,7 +31,7 @@ def plots(history: History) -> list[Plot]:
     # What the training logs itself goes before what was seen of its loss functions.
     losses = [n for n in (*history.logged_names, *others) if n in others and "loss" in n.lower()]
     return [
-        _loss(names, losses),
+        _loss(names, losses, history.logged_names),
         Plot("learning rate", *_rates(names), log=False),
         _norm(names, history),
         Plot("step time", ("step_s",)),
@@ -41,12 +41,13 @@ def plots(history: History) -> list[Plot]:
     ]
 
 
-def _loss(names: tuple[str, ...], others: list[str]) -> Plot:
+def _loss(names: tuple[str, ...], others: list[str], logged: tuple[str, ...]) -> Plot:
     several = [name for name in names if name.startswith("loss/")]
     if "loss" not in names and several:
         return Plot("loss", tuple(several[:2]), tuple(name.removeprefix("loss/") for name in several[:2]))
     if others:
-        return Plot("loss", ("loss", others[0]), ("train", others[0]))
+        seen = others[0] == "val_loss" and "val_loss" not in logged
+        return Plot("loss", ("loss", others[0]), ("train", "val" if seen else others[0]))
     return Plot("loss", ("loss",))
 
 

@@ -60,7 +60,7 @@ def whole(steps: Integers, columns: int) -> Span:
     # A column a sample at most: the first steps of a run do not fill the whole picture.
     finest = int(np.diff(steps[:_EARLY]).min()) if len(steps) > 1 else 1
     width = _round_up(max(math.ceil((last - first + 1) / max(1, columns)), finest))
-    return Span(first, width, max(1, columns), _hold(steps, width))
+    return Span(first, width, max(1, columns), hold(steps, width))
 
 
 def recent(steps: Integers, columns: int) -> Span:
@@ -70,12 +70,12 @@ def recent(steps: Integers, columns: int) -> Span:
     columns = max(_QUARTERS, columns)
     width = _round_up(_spacing(steps[-columns:]))
     first, last = int(steps[0]), int(steps[-1])
-    hold = _hold(steps[-columns:], width)
+    held = hold(steps[-columns:], width)
     if last - first < width * columns:
-        return Span(first, width, columns, hold)
+        return Span(first, width, columns, held)
     quarter = width * (columns // _QUARTERS)
     start = (last // quarter - (_QUARTERS - 1)) * quarter
-    return Span(start, width, columns, hold)
+    return Span(start, width, columns, held)
 
 
 def _spacing(steps: Integers) -> int:
@@ -83,8 +83,8 @@ def _spacing(steps: Integers) -> int:
     return int(np.quantile(np.diff(steps), 0.9, method="lower")) if len(steps) > 1 else 1
 
 
-def _hold(steps: Integers, width: int) -> int:
-    """Columns up to twice the usual interval, in powers of two so that it stays the same."""
+def hold(steps: Integers, width: int) -> int:
+    """Columns up to twice the usual interval of these steps, in powers of two so that it stays the same."""
     usual = max(_spacing(steps), _spacing(steps[-_LATELY:]))
     between = math.ceil(2 * usual / width) - 1
     return 1 << (between - 1).bit_length() if between > 1 else max(0, between)

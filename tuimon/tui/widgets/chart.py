@@ -8,12 +8,14 @@ from rich.segment import Segment
 from tuimon.rules.series import Series
 from tuimon.tui.draw.chart import Curve, chart, dots_across
 from tuimon.tui.draw.frame import ENDS, SIDES, framed
+from tuimon.tui.draw.loss import accuracies, made
 from tuimon.tui.draw.numbers import duration, number
-from tuimon.tui.draw.text import Text, fit, ink, shorten
+from tuimon.tui.draw.text import Text, cells, fit, ink, shorten
 from tuimon.tui.glyphs import FALLING, RISING
 from tuimon.tui.model.axis import Axis, axis_for
 from tuimon.tui.model.columns import gather
 from tuimon.tui.model.plot import Plot, plots
+from tuimon.tui.model.span import hold
 from tuimon.tui.model.trend import direction
 from tuimon.tui.view import View
 from tuimon.tui.widgets.canvas import Canvas
@@ -47,11 +49,14 @@ class ChartPanel(Canvas):
         """The framed chart of these series."""
         view, look = self.view, self.view.look
         inner, rows = width - SIDES, height - ENDS
-        legend = self._legend(plot, series) if len(series) > 1 and rows > 4 else None
+        legend = self._legend(plot, series, inner) if len(series) > 1 and rows > 4 else None
         span = view.span(dots_across(inner, look.ascii))
         styles = (look.accent, look.second)
+        samples = len(view.session.history)
+        # What comes at steps of its own is joined over its own intervals.
+        holds = [None if len(one) == samples else hold(one.steps, span.width) for one in series]
         curves = [
-            Curve(name, gather(one, span), styles[i])
+            Curve(name, gather(one, span), styles[i], holds[i])
             for i, (name, one) in enumerate(zip(plot.names or plot.series, series, strict=True))
         ]
         log = view.log if plot.log is None else plot.log
@@ -69,7 +74,11 @@ class ChartPanel(Canvas):
         title = [ink(plot.title, look.title)]
         if self._axis is not None and self._axis.log:
             title.append(Segment(", log", look.dim))
-        return framed(content, width, height, look, title=title, value=self._value(plot, series[0]))
+        value, foot = self._value(plot, series[0]), None
+        if plot.title == "loss":
+            title += made(view, inner - cells(title) - cells(value) - 4)
+            foot = accuracies(view, inner)
+        return framed(content, width, height, look, title=title, value=value, foot=foot)
 
     def _value(self, plot: Plot, series: Series) -> Text:
         """The newest value, or the one at the moment looked at."""
@@ -85,14 +94,17 @@ class ChartPanel(Canvas):
         arrow = {1: RISING, -1: FALLING, 0: ""}[direction(series)]
         return [*text, Segment(f" {arrow}", look.dim)] if arrow else text
 
-    def _legend(self, plot: Plot, series: list[Series]) -> Text:
+    def _legend(self, plot: Plot, series: list[Series], width: int) -> Text:
+        """Names and newest values; names are shortened before a value is cut."""
         look = self.view.look
+        present = [one.present for one in series]
+        values = [f" {_text(plot, float(one.values[-1]) if len(one) else None)}" for one in present]
+        room = width + 2 - sum(4 + len(value) for value in values)
+        longest = max(c for c in range(3, 17) if c == 3 or sum(min(c, len(n)) for n in plot.names) <= room)
         text: Text = []
-        for name, one, style in zip(plot.names, series, (look.accent, look.second), strict=False):
-            present = one.present
-            value = float(present.values[-1]) if len(present) else None
-            text += [Segment("─ ", style), ink(shorten(name, 16), look.dim)]
-            text.append(Segment(f" {_text(plot, value)}  ", look.text))
+        for name, value, style in zip(plot.names, values, (look.accent, look.second), strict=False):
+            text += [Segment("─ ", style), ink(shorten(name, longest), look.dim)]
+            text.append(Segment(f"{value}  ", look.text))
         return text
 
     def _nothing(self, plot: Plot, width: int, rows: int) -> list[Text]:
