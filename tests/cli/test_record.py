@@ -54,18 +54,27 @@ def test_json_lines_with_tensors(tuimon: Tuimon, agent: Agent) -> None:
     assert server.commands == [Subscribe(histograms=False)]
 
 
+COUNTED = ClassCounts((0, 7), (3, 1), 2)
+TERM = Criterion("cross_entropy", 0.5, "mean", 4, 6, 10, 6, 3, COUNTED, COUNTED)
+VALIDATED = frames(
+    sample(
+        1, loss=0.5, microbatches=4, loss_divisor=4, loss_scale=1024.0, criteria=(TERM,),
+        tensors=empty_table(),
+    ),
+    Evaluation(1, 1001.5, 3, 0.25, (TERM, Criterion("mse_loss", 2.0))),
+)  # fmt: skip
+
+
 def test_losses_are_said_with_how_they_came_about(tuimon: Tuimon, agent: Agent) -> None:
-    counted = ClassCounts((0, 7), (3, 1), 2)
-    term = Criterion("cross_entropy", 0.5, "mean", 4, 6, 10, 6, 3, counted, counted)
-    shown = sample(1, loss=0.5, microbatches=4, loss_divisor=4, loss_scale=1024.0, criteria=(term,), tensors=empty_table())
-    other = Criterion("mse_loss", 2.0)
-    agent(GREETING, frames(shown, Evaluation(1, 1001.5, 3, 0.25, (term, other)), BYE))
+    agent(GREETING, VALIDATED, frames(BYE))
     lines = tuimon("record", PID).out.splitlines()
     words = "mean of 4 microbatches, their division by 4 undone, unscaled"
     assert lines[1].startswith(f"step 1  loss 0.5 ({words})  accuracy 50 %  lr -")
     assert lines[2] == "step 1  validation loss 0.5 over 3 batches  accuracy 50 %  mse_loss 2"
 
-    agent(GREETING, frames(shown, Evaluation(1, 1001.5, 3, 0.25, (term, other)), BYE))
+
+def test_json_lines_of_loss_terms_and_validation(tuimon: Tuimon, agent: Agent) -> None:
+    agent(GREETING, VALIDATED, frames(BYE))
     _, first, second, _ = events(tuimon("record", PID, "--json"))
     told = {
         "name": "cross_entropy", "value": 0.5, "reduction": "mean", "calls": 4, "n": 6, "classes": 10,
