@@ -136,6 +136,28 @@ def test_two_optimizers_that_take_turns(turns: int) -> None:
             }  # fmt: skip
 
 
+def test_a_watch_that_begins_in_the_middle_of_a_step_of_two_optimizers() -> None:
+    model = mlp()
+    first = torch.optim.SGD(model[0].parameters(), lr=0.1)
+    second = torch.optim.SGD(model[2].parameters(), lr=0.1)
+    losses = []
+    loss_of(model).backward()
+    with observing(model) as seen:
+        first.step()
+        second.step()
+        for _ in range(3):
+            loss = loss_of(model)
+            losses.append(loss.item())
+            model.zero_grad()
+            loss.backward()
+            first.step()
+            second.step()
+            assert seen.losses[-1] == losses[-1]
+            assert len(seen.names(TensorKind.GRADIENT)) == 4
+    # What was found first is no whole step, and its loss was before the watch.
+    assert seen.losses == [None, *losses]
+
+
 def test_an_optimizer_that_rests_is_not_waited_for() -> None:
     model = mlp()
     first = torch.optim.SGD(model[0].parameters(), lr=0.1)

@@ -47,6 +47,32 @@ def test_a_module_that_is_called_twice_is_described_by_both_calls() -> None:
     assert_describes(seen.stats()["shared", A].sketch, torch.cat(model.outputs))
     assert seen.stats()["shared", G].sketch.n == 2 * 6 * 4
     assert list(seen.layers()) == ["shared", "last"]
+    assert [layer.calls for layer in seen.layers().values()] == [2, 1]
+
+
+class Half(nn.Module):
+    """Puts out the second of two parts that one operation made; the first is used elsewhere."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.first, second = x.split([6, 2], 1)
+        return second
+
+
+class Parted(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.half, self.down = nn.Linear(4, 8), Half(), nn.Linear(2, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.down(self.half(self.up(x)))
+        return out + self.half.first.sum()
+
+
+def test_the_gradient_is_the_one_of_that_output_among_several() -> None:
+    seen = observe(Parted())
+    assert seen.stats()["half", A].sketch.n == 6 * 2
+    assert seen.stats()["half", G].sketch.n == 6 * 2
+    assert seen.stats()["up", G].sketch.n == 6 * 8
 
 
 class Tied(nn.Module):

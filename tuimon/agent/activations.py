@@ -101,7 +101,8 @@ class ActivationProbe:
                         self._meet(point, out)
                     if point.slot >= 0:
                         if (node := out.grad_fn) is not None:
-                            node.register_prehook(node_hook)
+                            place = out.output_nr
+                            node.register_prehook(self._gradient_hook(point, place) if place else node_hook)
                         self._read(point.slot, out, point)
             except Exception as error:
                 self._guard.take(error)
@@ -158,7 +159,8 @@ class ActivationProbe:
         if slot.channels and not point.rectifier:
             self._table.pair(point.slot, point.gradient_slot)
 
-    def _gradient_hook(self, point: Point) -> Callable[[Any], None]:
+    def _gradient_hook(self, point: Point, place: int = 0) -> Callable[[Any], None]:
+        """The hook of the node that made an output: of several (`chunk`, `lstm`) the one at this place."""
         meter = self._meter
 
         def node_hook(gradients: Any) -> None:
@@ -166,10 +168,9 @@ class ActivationProbe:
                 return
             start_s = clock()
             try:
-                for gradient in gradients:
-                    if gradient is not None and gradient.dtype is point.dtype and not is_batch(gradient):
-                        self._read(point.gradient_slot, gradient, None)
-                        break
+                gradient = gradients[place]
+                if gradient is not None and gradient.dtype is point.dtype and not is_batch(gradient):
+                    self._read(point.gradient_slot, gradient, None)
             except Exception as error:
                 self._guard.take(error)
             meter.own_s += clock() - start_s

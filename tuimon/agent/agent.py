@@ -91,6 +91,8 @@ class Agent:
         self._losses: dict[str, float | None] = {}
         self._divisor: int | None = None
         self._first_backward = self._in_step = 0
+        #: Whether an optimizer stepped in this window for the backward before it.
+        self._straggled = False
         self._found: Callable[[], None] = lambda: None
         self._probes = Probes(self.inventory, backend, self.meter, self.guard, 0)
 
@@ -195,6 +197,7 @@ class Agent:
 
     def _begin(self) -> None:
         self._running, self._losses, self._first_backward = None, {}, 0
+        self._straggled = False
         self.losses.begin()
         self.criteria.begin()
         self._timer.reset()
@@ -356,6 +359,8 @@ class Agent:
             if left_out(optimizer):
                 self._timer.end("optimizer")
                 return
+            if self._armed and self._is_of_the_step_before():
+                return
             if self._armed:
                 self._observe_step(optimizer, positions)
             # An optimizer in backward steps one parameter after the other: the step ends with the backward.
@@ -378,6 +383,17 @@ class Agent:
         self._outdated = True
         self._take_stock(clock())
         self._found()
+        return True
+
+    def _is_of_the_step_before(self) -> bool:
+        """Whether a backward before this window is what the optimizer steps for, behind others that did.
+
+        Then the window began in the middle of a step, as it may after an attach. Once a window at most, so
+        that it comes to an end also where backward is not seen.
+        """
+        if self._straggled or self.losses.microbatches or len(self.optimizers.known) < 2:
+            return False
+        self._straggled = True
         return True
 
     def _observe_step(self, optimizer: torch.optim.Optimizer, positions: list[int]) -> None:

@@ -143,4 +143,6 @@ def layer_info(point: Point) -> LayerInfo:
     elif point.slot < 0:
         hidden = "its output is no tensor that a kernel here reads"
     kind = type(point.module).__name__
-    return LayerInfo(point.name, kind, hidden, activity_of(point.module), point.channels)
+    return LayerInfo(
+        point.name, kind, hidden, activity_of(point.module), point.channels, point.calls or None
+    )

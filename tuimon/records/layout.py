@@ -35,6 +35,8 @@ class LayerInfo:
     activity: str | None = None
     #: Number of channels (units) that activity is tracked for; None when it is not.
     channels: int | None = None
+    #: Calls in the step that this was written down in; all of a step are one row. None if not counted.
+    calls: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

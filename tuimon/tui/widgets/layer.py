@@ -112,7 +112,9 @@ def described(view: View, layers: tuple[int, ...], name: str) -> tuple[str, str]
         return name, ""
     if len(layers) > 1:
         return name, f"{len(layers)} layers together"
-    return layout.layers[layers[0]].name, layout.layers[layers[0]].type
+    layer = layout.layers[layers[0]]
+    # Weights shared by several places of a model, or microbatches: their outputs are drawn as one.
+    return layer.name, f"{layer.type}, {layer.calls} calls a step" if (layer.calls or 0) > 1 else layer.type
 
 
 def hidden(view: View, layers: tuple[int, ...]) -> str | None:
