@@ -9,43 +9,54 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numba
+import numpy as np
 from numba.core import types
 
+from tuimon_kernels.cpu_describe import describe_all
+from tuimon_kernels.cpu_jit import carray, pointer
 from tuimon_kernels.cpu_norms import add_squares, compare_all, gather_all
 from tuimon_kernels.cpu_rows import add_all
-from tuimon_kernels.cpu_table import clear_all, pack_all
+from tuimon_kernels.cpu_table import clear_all, measure_all, pack_all, rate_all, survey_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Compile = Callable[[Any, Any], Any]
+    Compile = Callable[[Any, Any, bool], Any]
 
-_i8, _u1, _u4, _f4, _f8 = (
-    kind[::1] for kind in (types.int64, types.uint8, types.uint32, types.float32, types.float64)
-)
-_i8_2d, _f8_2d = types.int64[:, ::1], types.float64[:, ::1]
 _int = types.int64
-
-_ACCUMULATE = _int(_i8, _i8, _i8, _int, _i8_2d, _f8_2d, _i8_2d, _f8_2d, _i8, _i8, _u4, _int, _u1)
-_CLEAR = _int(_i8_2d, _i8_2d, _f8_2d, _i8)
-_PACK = _int(_i8, _i8_2d, _i8_2d, _i8, _i8)
-_SUM_SQUARES = _int(_i8, _i8, _i8, _int, _f8)
-_GATHER = _int(_i8, _i8, _i8, _i8, _i8, _f4, _f8)
-_COMPARE = _int(_f4, _f4, _f8, _f8, _i8, _i8, _i8, _i8, _f8)
 
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """The compiled functions; arguments as in the functions they are named after."""
+    """The compiled functions. All arguments are whole numbers, most of them addresses.
+
+    An array costs 0.3 us to hand over (its type is looked up, its buffer wrapped), a number 0.03 us. Whoever
+    calls keeps what the addresses belong to alive. `table` and `sampler` are the addresses of descriptors:
+    see `cpu_rows` and `cpu_norms`. All but `describe`, which asks Python objects, release the GIL.
+    """
 
     compiled: bool
     """False when all came from the cache."""
-    accumulate: Callable[..., int]
-    clear: Callable[..., int]
-    pack: Callable[..., int]
-    sum_squares: Callable[..., int]
-    gather: Callable[..., int]
-    compare: Callable[..., int]
+    describe: Callable[[int, int, int, int, int, int, int, int], int]
+    """(exchange, forget, ids, k, addresses, sizes, kinds, raw): see `cpu_describe`."""
+    accumulate: Callable[[int, int, int, int, int, int, int], int]
+    """(table, rows, addresses, sizes, kinds, k, observation): see `cpu_rows.add_all`."""
+    clear: Callable[[int], int]
+    """(table)"""
+    survey: Callable[[int, int], int]
+    """(table, rows): see `cpu_table.survey_all`."""
+    measure: Callable[[int, int, int, int], int]
+    """(table, rows, k, found): see `cpu_table.measure_all`."""
+    pack: Callable[[int, int, int, int], int]
+    """(table, rows, k, columns): see `cpu_table.pack_all`."""
+    rate: Callable[[int, int, int, int, int, int, int, int], int]
+    """(table, rows, k, since, least, silent, ratios, measured): see `cpu_table.rate_all`."""
+    sum_squares: Callable[[int, int, int, int, int, int], int]
+    """(addresses, sizes, kinds, k, buffer, out): see `cpu_norms.add_squares`."""
+    gather: Callable[[int, int, int, int, int], int]
+    """(sampler, addresses, sizes, kinds, place): see `cpu_norms.gather_all`."""
+    compare: Callable[[int, int], int]
+    """(sampler, out): see `cpu_norms.compare_all`."""
 
 
 @functools.cache
@@ -62,12 +73,12 @@ def entries() -> Entries:
         return _build(source, _uncached)
 
 
-def _cached(signature: Any, function: Any) -> Any:
-    return numba.njit(signature, nogil=True, cache=True)(function)
+def _cached(signature: Any, function: Any, nogil: bool) -> Any:
+    return numba.njit(signature, nogil=nogil, cache=True)(function)
 
 
-def _uncached(signature: Any, function: Any) -> Any:
-    return numba.njit(signature, nogil=True)(function)
+def _uncached(signature: Any, function: Any, nogil: bool) -> Any:
+    return numba.njit(signature, nogil=nogil)(function)
 
 
 def _digest() -> int:
@@ -83,39 +94,42 @@ def _digest() -> int:
 
 def _build(source: int, compile_: Compile) -> Entries:
     # Each function mentions `source` to hold it in its closure: see _digest.
-    def accumulate(
-        r: Any,
-        a: Any,
-        s: Any,
-        o: Any,
-        p: Any,
-        li: Any,
-        b: Any,
-        m: Any,
-        h: Any,
-        la: Any,
-        t: Any,
-        bu: Any,
-        ma: Any,
-    ) -> Any:
-        return add_all(r, a, s, o, p, li, b, m, h, la, t, bu, ma) if source >= 0 else -2
+    def describe(exchange: Any, forget: Any, ids: Any, k: Any, a: Any, s: Any, kinds: Any, raw: Any) -> Any:
+        i8 = np.int64
+        columns = carray(pointer(a), k, i8), carray(pointer(s), k, i8), carray(pointer(kinds), k, i8)
+        ids = carray(pointer(ids), k, i8)
+        return describe_all(exchange, forget, ids, columns[0], columns[1], columns[2], raw) if source >= 0 else -2
 
-    def clear(plans: Any, books: Any, moments: Any, bins: Any) -> Any:
-        return clear_all(plans, books, moments, bins) if source >= 0 else -2
+    def accumulate(table: Any, rows: Any, a: Any, s: Any, kinds: Any, k: Any, observation: Any) -> Any:
+        return add_all(table, rows, a, s, kinds, k, observation) if source >= 0 else -2
 
-    def pack(rows: Any, plans: Any, books: Any, bins: Any, packed: Any) -> Any:
-        return pack_all(rows, plans, books, bins, packed) if source >= 0 else -2
+    def clear(table: Any) -> Any:
+        return clear_all(table) if source >= 0 else -2
 
-    def sum_squares(addresses: Any, sizes: Any, dtypes: Any, buffer: Any, out: Any) -> Any:
-        return add_squares(addresses, sizes, dtypes, buffer, out) if source >= 0 else -2
+    def survey(table: Any, rows: Any) -> Any:
+        return survey_all(table, rows) if source >= 0 else -2
 
-    def gather(a: Any, s: Any, d: Any, st: Any, at: Any, narrow: Any, wide: Any) -> Any:
-        return gather_all(a, s, d, st, at, narrow, wide) if source >= 0 else -2
+    def measure(table: Any, rows: Any, k: Any, found: Any) -> Any:
+        return measure_all(table, rows, k, found) if source >= 0 else -2
 
-    def compare(o: Any, n: Any, wo: Any, wn: Any, s: Any, d: Any, st: Any, at: Any, out: Any) -> Any:
-        return compare_all(o, n, wo, wn, s, d, st, at, out) if source >= 0 else -2
+    def pack(table: Any, rows: Any, k: Any, columns: Any) -> Any:
+        return pack_all(table, rows, k, columns) if source >= 0 else -2
 
-    functions = (accumulate, clear, pack, sum_squares, gather, compare)
-    signatures = (_ACCUMULATE, _CLEAR, _PACK, _SUM_SQUARES, _GATHER, _COMPARE)
-    built = [compile_(signature, function) for signature, function in zip(signatures, functions, strict=True)]
+    def rate(table: Any, rows: Any, k: Any, since: Any, least: Any, silent: Any, out: Any, bits: Any) -> Any:
+        return rate_all(table, rows, k, since, least, silent, out, bits) if source >= 0 else -2
+
+    def sum_squares(a: Any, s: Any, kinds: Any, k: Any, buffer: Any, out: Any) -> Any:
+        return add_squares(a, s, kinds, k, buffer, out) if source >= 0 else -2
+
+    def gather(sampler: Any, a: Any, s: Any, kinds: Any, place: Any) -> Any:
+        return gather_all(sampler, a, s, kinds, place) if source >= 0 else -2
+
+    def compare(sampler: Any, out: Any) -> Any:
+        return compare_all(sampler, out) if source >= 0 else -2
+
+    functions = (describe, accumulate, clear, survey, measure, pack, rate, sum_squares, gather, compare)
+    built = [
+        compile_(_int(*[_int] * function.__code__.co_argcount), function, function is not describe)
+        for function in functions
+    ]
     return Entries(any(not entry.stats.cache_hits for entry in built), *built)

@@ -86,6 +86,24 @@ def _pointer(context: Any, address: Any) -> Any:
     return types.voidptr(types.int64), generate
 
 
+def _call_two(context: Any, function: Any, first: Any, second: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        word = ir.IntType(64)
+        kind = ir.FunctionType(ir.IntType(32), [word, word])
+        return builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), arguments[1:])
+
+    return types.int32(types.int64, types.int64, types.int64), generate
+
+
+def _call_none(context: Any, function: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = ir.FunctionType(ir.VoidType(), [])
+        builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), [])
+        return context.get_constant(types.int64, 0)
+
+    return types.int64(types.int64), generate
+
+
 float_of_bits = cast("Callable[[Any], Any]", intrinsic(_float_of_bits))
 """The fp32 number with these int32 bits."""
 double_of_bits = cast("Callable[[Any], Any]", intrinsic(_double_of_bits))
@@ -94,6 +112,10 @@ bits_of_float = cast("Callable[[Any], Any]", intrinsic(_bits_of_float))
 """The int32 bits of an fp32 number."""
 pointer = cast("Callable[[Any], Any]", intrinsic(_pointer))
 """The void pointer of an int64 address, for `numba.carray`."""
+call_two = cast("Callable[[Any, Any, Any], Any]", intrinsic(_call_two))
+"""Call the C function ``int32 f(pointer, pointer)`` at an address, with two addresses."""
+call_none = cast("Callable[[Any], Any]", intrinsic(_call_none))
+"""Call the C function ``void f(void)`` at an address."""
 smaller = _extreme("llvm.minnum", types.float32, ir.FloatType())
 """The smaller of two fp32 numbers, neither of them NaN."""
 larger = _extreme("llvm.maxnum", types.float32, ir.FloatType())

@@ -1,4 +1,9 @@
-"""Sums of squares alone, and strided samples."""
+"""Sums of squares alone, and strided samples.
+
+A sampler is described by int64 [`WORDS`]: the number of tensors, then the addresses of their sizes, dtypes,
+strides and the places where their samples begin (int64), and of the samples before and after, first fp32
+(all narrow types), then fp64.
+"""
 
 from __future__ import annotations
 
@@ -49,44 +54,66 @@ def tensor_squares(address: int, n: int, dtype: int, buffer: int) -> Any:
 
 
 @merged
-def add_squares(addresses: Any, sizes: Any, dtypes: Any, buffer: int, out: Any) -> int:
-    """Write the sum of squares of each tensor to `out`; NaN and infinities propagate."""
-    for item in range(sizes.size):
-        n = sizes[item] if addresses[item] != 0 else 0
-        out[item] = tensor_squares(addresses[item], n, dtypes[item], buffer)
-    return 0
+def add_squares(addresses: int, sizes: int, kinds: int, k: int, buffer: int, out: int) -> int:
+    """Write the sum of squares of each of k tensors to `out`, fp64; NaN and infinities propagate.
+
+    Returns the first item that is not dense memory of a known type, else -1.
+    """
+    at, lengths = carray(pointer(addresses), k, np.int64), carray(pointer(sizes), k, np.int64)
+    of, squares_ = carray(pointer(kinds), k, np.int64), carray(pointer(out), k, np.float64)
+    for item in range(k):
+        if of[item] < 0:
+            return item
+        n = lengths[item] if at[item] != 0 else 0
+        squares_[item] = tensor_squares(at[item], n, of[item], buffer)
+    return -1
+
+
+WORDS = 9
 
 
 @merged
-def gather_all(
-    addresses: Any,
-    sizes: Any,
-    dtypes: Any,
-    strides: Any,
-    starts: Any,
-    samples: Any,
-    wide_samples: Any,
-) -> int:
+def gather_all(described: int, addresses: int, sizes: int, kinds: int, place: int) -> int:
     """Copy every stride-th element of each tensor to its samples, NaN where there is no memory.
 
-    fp64 tensors go to `wide_samples`, the others to `samples`, from place starts[item] on.
+    `place` is 0 before, 1 after. Returns -1, or the first tensor that is not as the sampler knows it, with
+    nothing copied.
     """
-    for item in range(sizes.size):
-        n, stride = sizes[item], strides[item]
-        start, stop = starts[item], starts[item] + (n + stride - 1) // stride
-        memory = pointer(addresses[item])
-        if dtypes[item] == _FLOAT64:
-            if addresses[item] == 0:
-                wide_samples[start:stop] = np.nan
-            else:
-                copy_strided(carray(memory, n, np.float64), stride, wide_samples[start:stop])
-        elif addresses[item] == 0:
-            samples[start:stop] = np.nan
-        elif dtypes[item] == _FLOAT32:
-            copy_strided(carray(memory, n, np.float32), stride, samples[start:stop])
+    sampler = carray(pointer(described), WORDS, np.int64)
+    k = sampler[0]
+    known, types = carray(pointer(sampler[1]), k, np.int64), carray(pointer(sampler[2]), k, np.int64)
+    strides, starts = carray(pointer(sampler[3]), k, np.int64), carray(pointer(sampler[4]), k, np.int64)
+    at, lengths = carray(pointer(addresses), k, np.int64), carray(pointer(sizes), k, np.int64)
+    of = carray(pointer(kinds), k, np.int64)
+    for item in range(k):
+        if of[item] != types[item] or lengths[item] != known[item]:
+            return item
+    for item in range(k):
+        n, stride, dtype = lengths[item], strides[item], types[item]
+        wide = dtype == _FLOAT64
+        kept = (n + stride - 1) // stride
+        to = sampler[(7 if wide else 5) + place] + (8 if wide else 4) * starts[item]
+        gather_one(at[item], n, stride, dtype, to, kept)
+    return -1
+
+
+@exact
+def gather_one(address: int, n: int, stride: int, dtype: int, to: int, kept: int) -> None:
+    """Copy every stride-th element of a tensor."""
+    if dtype == _FLOAT64:
+        wide = carray(pointer(to), kept, np.float64)
+        if address == 0:
+            wide[:] = np.nan
         else:
-            copy_widened(carray(memory, n, np.int16), stride, dtypes[item], samples[start:stop])
-    return 0
+            copy_strided(carray(pointer(address), n, np.float64), stride, wide)
+        return
+    narrow = carray(pointer(to), kept, np.float32)
+    if address == 0:
+        narrow[:] = np.float32(np.nan)
+    elif dtype == _FLOAT32:
+        copy_strided(carray(pointer(address), n, np.float32), stride, narrow)
+    else:
+        copy_widened(carray(pointer(address), n, np.int16), stride, dtype, narrow)
 
 
 @exact
@@ -105,30 +132,31 @@ def copy_widened(raw: Any, stride: int, dtype: int, out: Any) -> None:
 
 
 @merged
-def compare_all(
-    old: Any,
-    new: Any,
-    wide_old: Any,
-    wide_new: Any,
-    sizes: Any,
-    dtypes: Any,
-    strides: Any,
-    starts: Any,
-    out: Any,
-) -> int:
+def compare_all(described: int, out: int) -> int:
     """Write ``||new - old|| / ||old||`` of each sample to `out`, fp64; inf or 0 where ``||old|| == 0``."""
-    for item in range(out.size):
-        start, stop = starts[item], starts[item] + (sizes[item] + strides[item] - 1) // strides[item]
-        if dtypes[item] == _FLOAT64:
-            moved, size = distance(wide_old[start:stop], wide_new[start:stop])
+    sampler = carray(pointer(described), WORDS, np.int64)
+    k = sampler[0]
+    sizes, types = carray(pointer(sampler[1]), k, np.int64), carray(pointer(sampler[2]), k, np.int64)
+    strides, starts = carray(pointer(sampler[3]), k, np.int64), carray(pointer(sampler[4]), k, np.int64)
+    ratios = carray(pointer(out), k, np.float64)
+    for item in range(k):
+        kept = (sizes[item] + strides[item] - 1) // strides[item]
+        if types[item] == _FLOAT64:
+            old, new = sampler[7] + 8 * starts[item], sampler[8] + 8 * starts[item]
+            moved, size = distance(
+                carray(pointer(old), kept, np.float64), carray(pointer(new), kept, np.float64)
+            )
         else:
-            moved, size = distance(old[start:stop], new[start:stop])
+            old, new = sampler[5] + 4 * starts[item], sampler[6] + 4 * starts[item]
+            moved, size = distance(
+                carray(pointer(old), kept, np.float32), carray(pointer(new), kept, np.float32)
+            )
         if size != 0.0:
-            out[item] = np.sqrt(moved) / np.sqrt(size)
+            ratios[item] = np.sqrt(moved) / np.sqrt(size)
         elif moved == 0.0:
-            out[item] = 0.0
+            ratios[item] = 0.0
         else:
-            out[item] = moved * np.inf
+            ratios[item] = moved * np.inf
     return 0
 
 

@@ -1,15 +1,21 @@
 """From tensors to rows of the table: the loops over blocks and over a list of tensors.
 
-Columns (int64 unless said otherwise; one row per slot):
+A table is described by int64 [`WORDS`]: the number of slots, then the addresses of these arrays (int64 unless
+said otherwise, one row per slot), with the lengths of those that are flat:
 
 ========  =======================================================================================
-plan      dtype, channels, layout, inner, activity, has limits, first place in `last` and in `bins`
-limits    fp64: lo, hi, rounded outwards to the type that compares (fp32, or fp64 for wide rows)
-book      n, nan, +inf, -inf, zero, limit, looked at, zeros among them, first and last bin in use
+plan      dtype, channels, layout, inner, activity, has limits, first place in `last` and in `bins`, and
+          the slot whose channels must be silent too, or -1
+limits    fp64: lo, hi, rounded outwards to the type that compares (fp32, or fp64 for wide rows); and what
+          their count is multiplied with to be a share of the elements
+book      n, nan, +inf, -inf, zero, limit, looked at, zeros among them, first and last bin in use, tensors
 moments   fp64: sum, sum of squares, min, max
-bins      flat: per slot negatives, then positives, from the first exponent of its type upwards
+moved     fp64 [slots]: the update ratio noted, -inf without
+fired     uint64 [slots, 2]: in which of the last 128 observations the row had elements, newest in bit 0
+bins      flat: per slot [bins, 2], from the first exponent of its type upwards
 last      flat: per channel the observation at which it was last active
-tables    uint32 scratch of `cpu_bins`; `buffer` is the address of BUFFER fp32 numbers of scratch
+marks     uint8, flat: scratch for the channels of one slot
+tables    uint32 scratch of `cpu_bins`; then `buffer`, BUFFER fp32 numbers of scratch
 ========  =======================================================================================
 """
 
@@ -20,12 +26,14 @@ from typing import Any
 import numpy as np
 
 from tuimon_kernels.cpu_activity import search_channels
-from tuimon_kernels.cpu_bins import flush, look, look_wide
+from tuimon_kernels.cpu_bins import SCRATCH, flush, look, look_wide
 from tuimon_kernels.cpu_block import add_block, add_wide_block, at_limits, widen
 from tuimon_kernels.cpu_jit import carray, exact, merged, pointer
 from tuimon_kernels.spec import BLOCK, LOOKED, PIECE, SAMPLE, STRETCH, Activity, DType
 
-PLAN, BOOK, BUFFER = 8, 10, BLOCK
+PLAN, LIMITS, BOOK, BUFFER = 9, 3, 11, BLOCK
+TIMES = 10  # column of the book: tensors added
+WORDS = 15
 EMPTY_LOW, EMPTY_HIGH = 1 << 30, -1
 
 _FLOAT64, _FLOAT32 = int(DType.FLOAT64), int(DType.FLOAT32)
@@ -39,6 +47,26 @@ _FLOORS = (
 )
 BINS = tuple(2 * (dtype.exponents[1] - dtype.exponents[0] + 1) for dtype in DType)
 """Bins of a row by dtype, both signs."""
+FIRST = tuple(dtype.exponents[0] for dtype in DType)
+"""Exponent of the first bin by dtype."""
+
+
+@merged
+def column(table: Any, word: int, width: int, kind: Any) -> Any:
+    """Return one of the table's arrays that have a row per slot."""
+    return carray(pointer(table[word]), (table[0], width), kind)
+
+
+@merged
+def stretch(table: Any, word: int, kind: Any) -> Any:
+    """Return one of the table's flat arrays."""
+    return carray(pointer(table[word]), table[word + 1], kind)
+
+
+@merged
+def bins_of(table: Any, plan: Any) -> Any:
+    """Return the bins of one row, flat."""
+    return carray(pointer(table[7] + 8 * plan[7]), BINS[plan[0]], np.int64)
 
 
 @exact
@@ -118,12 +146,6 @@ def add_wide(
     flush(tables, 1, 2048, low, high, row, book)
 
 
-@merged
-def bins_of(bins: Any, plan: Any) -> Any:
-    """Return the bins of one row."""
-    return bins[plan[7] : plan[7] + BINS[plan[0]]]
-
-
 @exact
 def search(address: int, n: int, plan: Any, last: Any, marks: Any, observation: int) -> None:
     """Mark the channels of a tensor that are active."""
@@ -145,33 +167,38 @@ def search(address: int, n: int, plan: Any, last: Any, marks: Any, observation: 
         )
 
 
+@exact
+def unfit(plans: Any, rows: Any, kinds: Any) -> int:
+    """Return the first item whose row does not exist, or k + the first that is not of its row's type, else -1."""
+    for item in range(rows.size):
+        if not 0 <= rows[item] < plans.shape[0]:
+            return item
+    for item in range(rows.size):
+        if kinds[item] != plans[rows[item], 0]:
+            return rows.size + item
+    return -1
+
+
 @merged
 def add_all(
-    rows: Any,
-    addresses: Any,
-    sizes: Any,
-    observation: int,
-    plans: Any,
-    limits: Any,
-    books: Any,
-    moments: Any,
-    bins: Any,
-    last: Any,
-    tables: Any,
-    buffer: int,
-    marks: Any,
+    described: int, rows: int, addresses: int, sizes: int, kinds: int, k: int, observation: int
 ) -> int:
-    """Add the tensors at these addresses to these rows; return the first place of an unknown row, else -1."""
-    wrong = -1
-    for item in range(rows.size - 1, -1, -1):
-        if not 0 <= rows[item] < plans.shape[0]:
-            wrong = item
-    for item in range(rows.size if wrong < 0 else 0):
-        row, n, address = rows[item], sizes[item], addresses[item]
+    """Add k tensors to their rows; return -1, or what `unfit` returns, with nothing changed."""
+    table = carray(pointer(described), WORDS, np.int64)
+    plans, books = column(table, 1, PLAN, np.int64), column(table, 3, BOOK, np.int64)
+    limits, moments = column(table, 2, LIMITS, np.float64), column(table, 4, 4, np.float64)
+    last, marks = stretch(table, 9, np.int64), stretch(table, 11, np.uint8)
+    tables, buffer = carray(pointer(table[13]), SCRATCH, np.uint32), table[14]
+    which, at = carray(pointer(rows), k, np.int64), carray(pointer(addresses), k, np.int64)
+    lengths, of = carray(pointer(sizes), k, np.int64), carray(pointer(kinds), k, np.int64)
+    wrong = unfit(plans, which, of)
+    for item in range(k if wrong < 0 else 0):
+        row, n, address = which[item], lengths[item], at[item]
+        plan, book, shift = plans[row], books[row], row + observation
+        book[TIMES] += 1
         if n == 0 or address == 0:
             continue
-        plan, book, shift = plans[row], books[row], row + observation
-        mine = bins_of(bins, plan)
+        mine = bins_of(table, plan)
         book[0] += n
         if plan[0] == _FLOAT64:
             add_wide(address, n, shift, plan, limits[row], book, moments[row], mine, tables)

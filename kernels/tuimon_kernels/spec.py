@@ -24,10 +24,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from array import array
     from typing import Any
-
-    import numpy as np
-    import numpy.typing as npt
 
 BLOCK = 4096
 """Elements that are read together: 16 KB of fp32, half of a common first-level cache."""
@@ -52,6 +50,13 @@ COUNTS = ("n", "nan", "pos_inf", "neg_inf", "zero", "limit")
 
 MOMENTS = ("sum", "sum_sq", "min", "max")
 """The columns of `Packed.moments`."""
+
+
+REMEMBERED = 128
+"""Observations of which a table remembers whether a row had elements."""
+
+MOVED, DEAD, LIMIT = 1, 2, 4
+"""Bits of `ReadOut.measured`, for the columns of `ReadOut.ratios` in their order."""
 
 
 class DType(enum.IntEnum):
@@ -113,7 +118,7 @@ class Slot:
     `n` is the element count to expect. A tensor of another size (the last, smaller batch) is counted as it
     is, with the same channels. `channels == 0` means no activity per channel. `inner` is the element count of
     a plane. `limits = (lo, hi)` counts the elements ``<= lo`` or ``>= hi`` (lo may be -inf, hi +inf); NaN is
-    neither.
+    neither. Their share of the elements is multiplied with `limit_weight`.
     """
 
     n: int
@@ -123,6 +128,7 @@ class Slot:
     inner: int = 1
     active: Activity = Activity.POSITIVE
     limits: tuple[float, float] | None = None
+    limit_weight: float = 1.0
 
     def __post_init__(self) -> None:
         if self.n < 0 or self.channels < 0 or self.inner < 1:
@@ -139,26 +145,41 @@ class Slot:
 class Packed:
     """Compact copies of k rows; shares no memory with the table, so another thread may have it.
 
-    Row r's bins are ``hist_counts[o : o + 2 * hist_width[r]]`` with o the sum of twice the widths before it:
-    `hist_width` negatives, then `hist_width` positives, both from exponent `hist_first` upwards; the first
-    and the last exponent kept hold at least one element.
+    Columns are arrays of the standard library, row-major, so that they exist in any interpreter. Row r's bins
+    are ``hist_counts[o : o + 2 * hist_width[r]]`` with o the sum of twice the widths before it: `hist_width`
+    negatives, then `hist_width` positives, both from exponent `hist_first` upwards; the first and the last
+    exponent kept hold at least one element.
     ``hist_n == hist_zero + sum(bins) + non-finite elements looked at``.
     """
 
-    counts: npt.NDArray[np.int64]
-    """[k, 6], columns `COUNTS`; `limit` is 0 where the slot has no limits (not measured: see the slot)."""
-    moments: npt.NDArray[np.float64]
-    """[k, 4], columns `MOMENTS`."""
-    hist_n: npt.NDArray[np.int64]
-    """[k], elements looked at for the histogram."""
-    hist_zero: npt.NDArray[np.int64]
-    """[k], zeros among them."""
-    hist_first: npt.NDArray[np.int16]
-    """[k], exponent of the first bin kept; 0 where the width is 0."""
-    hist_width: npt.NDArray[np.int16]
-    """[k], bins kept per sign; 0 where no finite non-zero element was looked at."""
-    hist_counts: npt.NDArray[Any]
-    """[2 * sum(hist_width)], uint32, or int64 where a bin could hold more than that."""
+    counts: array[int]
+    """[k, 6] 'q', columns `COUNTS`; `limit` is 0 where the slot has no limits (not measured: see the slot)."""
+    moments: array[float]
+    """[k, 4] 'd', columns `MOMENTS`."""
+    hist_n: array[int]
+    """[k] 'q', elements looked at for the histogram."""
+    hist_zero: array[int]
+    """[k] 'q', zeros among them."""
+    hist_first: array[int]
+    """[k] 'h', exponent of the first bin kept; 0 where the width is 0."""
+    hist_width: array[int]
+    """[k] 'h', bins kept per sign; 0 where no finite non-zero element was looked at."""
+    hist_counts: array[Any]
+    """[2 * sum(hist_width)], 'I', or 'q' where a bin could hold more than that."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadOut:
+    """What a table holds at the end of an observation: the rows that were given tensors, ascending."""
+
+    rows: array[int]
+    """[k] 'i', slots."""
+    packed: Packed
+    ratios: array[float]
+    """[k, 3] 'd': how far the tensor moved (`SketchTable.note_moved`), the share of channels that are silent, and
+    the share of elements at the limits; 0 where not measured."""
+    measured: array[int]
+    """[k] 'B', bits `MOVED`, `DEAD` and `LIMIT` of the ratios that were measured."""
 
 
 def sample_period(n: int) -> int:

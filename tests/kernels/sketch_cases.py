@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
 
-from tuimon_kernels.spec import BLOCK, STRETCH, DType
+from tuimon_kernels.backend import SketchTable
+from tuimon_kernels.spec import BLOCK, STRETCH, DType, Packed
 
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 # One element, odd lengths, a block, a block and one, two blocks, nine and a bit; sampling begins at 2048.
@@ -94,3 +98,20 @@ def moment_bounds(x: torch.Tensor) -> tuple[float, float]:
     m, n = min(len(x), STRETCH) + 1, len(x)
     gamma = m * u / (1 - m * u) + 2 * n * 2.0**-53
     return gamma * float(finite.abs().sum()), gamma * float((finite * finite).sum())
+
+
+class Exported:
+    """The columns of a `Packed` as matrices."""
+
+    def __init__(self, packed: Packed) -> None:
+        self.counts: Any = np.array(packed.counts).reshape(-1, 6)
+        self.moments: Any = np.array(packed.moments).reshape(-1, 4)
+        self.hist_n: Any = np.array(packed.hist_n)
+        self.hist_zero: Any = np.array(packed.hist_zero)
+        self.hist_first: Any = np.array(packed.hist_first)
+        self.hist_width: Any = np.array(packed.hist_width)
+        self.hist_counts: Any = np.array(packed.hist_counts)
+
+
+def exported(table: SketchTable, slots: Sequence[int] | None = None) -> Exported:
+    return Exported(table.export(slots))

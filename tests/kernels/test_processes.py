@@ -17,7 +17,7 @@ import pytest
 import torch
 
 import tuimon_kernels
-from tests.kernels.sketch_cases import family, normal
+from tests.kernels.sketch_cases import exported, family, normal
 from tuimon_kernels import DType, Layout, Slot, spec
 from tuimon_kernels.backend import Backend
 
@@ -25,7 +25,7 @@ from tuimon_kernels.backend import Backend
 def sketch(backend: Backend, x: torch.Tensor, observation: int = 1) -> tuple[list[Any], ...]:
     table = backend.SketchTable([Slot(x.numel(), DType.FLOAT32)])
     table.accumulate([0], [x], observation)
-    packed = table.export()
+    packed = exported(table)
     return packed.counts.tolist(), packed.moments.tolist(), packed.hist_counts.tolist()
 
 
@@ -106,7 +106,7 @@ def test_more_than_31_bits_of_elements(backend: Backend) -> None:
     table = backend.SketchTable([Slot(n, DType.BFLOAT16, 2, Layout.PLANES, n // 2)])
     # The last full piece, number 2^22 + 8, is looked at when that + slot + observation is a multiple of 8.
     table.accumulate([0], [x], 8)
-    packed = table.export()
+    packed = exported(table)
     assert packed.counts[0].tolist() == [n, 1, 0, 0, n - 3, 0]
     assert packed.moments[0].tolist() == [-1.0, 13.0, -3.0, 2.0]
     assert packed.hist_n[0] == (n // spec.PIECE // 8 + 1) * spec.PIECE + n % spec.PIECE
@@ -140,9 +140,11 @@ def test_importing_brings_neither_torch_nor_compilers() -> None:
     assert _in_fresh_process(code) == "set()"
 
 
-def test_without_numba_the_reference_serves() -> None:
+def test_without_numba_and_numpy_the_reference_serves() -> None:
     code = (
-        "sys.modules['numba'] = None\nimport tuimon_kernels\n"
+        # Torch itself says on import when it finds no numpy.
+        "import warnings; warnings.simplefilter('ignore')\n"
+        "sys.modules['numba'] = sys.modules['numpy'] = None\nimport tuimon_kernels\n"
         "b = tuimon_kernels.backend('cpu'); print(b.name, b.warm().compiled, tuimon_kernels.backend('cuda'))"
     )
     assert _in_fresh_process(code) == "torch False None"
@@ -154,11 +156,11 @@ def test_without_numba_the_reference_serves() -> None:
 def test_a_cache_that_fails_is_done_without(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     cpu_entries = pytest.importorskip("tuimon_kernels.cpu_entries")
 
-    def fail(signature: object, function: object) -> None:
+    def fail(signature: object, function: object, nogil: bool) -> None:
         raise error
 
     monkeypatch.setattr(cpu_entries, "_cached", fail)
-    monkeypatch.setattr(cpu_entries, "_uncached", lambda signature, function: Uncached(function))
+    monkeypatch.setattr(cpu_entries, "_uncached", lambda signature, function, nogil: Uncached(function))
     found = cpu_entries.entries.__wrapped__()
     assert found.compiled
     assert found.clear.function.__name__ == "clear"

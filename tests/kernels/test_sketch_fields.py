@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from tests.kernels.sketch_cases import (
     DTYPES,
     SIZES,
+    Exported,
+    exported,
     family,
     moment_bounds,
     normal,
@@ -21,21 +23,21 @@ from tests.kernels.sketch_cases import (
     sprinkled,
     subnormal,
 )
-from tuimon_kernels import DType, Packed, Slot, dense, slot_for
+from tuimon_kernels import DType, Slot, dense, slot_for
 from tuimon_kernels.backend import Backend
 from tuimon_kernels.spec import BLOCK, COUNTS, LOOKED, MOMENTS, PIECE, STRETCH, sample_period, sampled
 
 
-def sketch(backend: Backend, *tensors: torch.Tensor, observation: int = 1) -> Packed:
+def sketch(backend: Backend, *tensors: torch.Tensor, observation: int = 1) -> Exported:
     """Return the sketch of tensors that all go to slot 0."""
     slot = slot_for(tensors[0])
     assert slot is not None
     table = backend.SketchTable([slot])
     table.accumulate([0] * len(tensors), tensors, observation)
-    return table.export()
+    return exported(table)
 
 
-def bins(packed: Packed, row: int = 0) -> dict[tuple[bool, int], int]:
+def bins(packed: Exported, row: int = 0) -> dict[tuple[bool, int], int]:
     """Return {(negative, exponent): count} of a row, without the empty bins."""
     start = 2 * int(packed.hist_width[:row].sum())
     width = int(packed.hist_width[row])
@@ -192,7 +194,7 @@ def test_limits_count_what_is_at_or_beyond_them(backend: Backend, dtype: torch.d
     for low, high in ((0.0, 1.0), (0.1, 0.9), (-math.inf, near), (0.1, math.inf), (-1e300, 1e300)):
         table = backend.SketchTable([Slot(len(x), DType.of(dtype), limits=(low, high))])
         table.accumulate([0], [x], 1)
-        assert table.export().counts[0, 5] == int(((values <= low) | (values >= high)).sum())
+        assert exported(table).counts[0, 5] == int(((values <= low) | (values >= high)).sum())
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -206,7 +208,7 @@ def test_pieces_take_turns_until_all_were_looked_at(backend: Backend, n: int, dt
     for observation in range(1, 9):
         table.clear()
         table.accumulate([0, 1], [x, x], observation)
-        packed = table.export()
+        packed = exported(table)
         values = looked_at(x, observation)
         assert bins(packed) == exponents(values)
         assert bins(packed, 1) != bins(packed), "two slots are not in step"
@@ -220,33 +222,33 @@ def test_rows_are_separate_cleared_and_packed_in_the_order_asked_for(backend: Ba
     dtypes = (DType.FLOAT32, DType.FLOAT64, DType.BFLOAT16, DType.FLOAT32)
     tensors = [normal(50 + i, t, i) for i, t in enumerate((*DTYPES[1:2], *DTYPES[:1], DTYPES[3], DTYPES[1]))]
     table = backend.SketchTable([Slot(50, dtype) for dtype in dtypes])
-    empty = table.export()
+    empty = exported(table)
     assert empty.counts.tolist() == [[0] * 6] * 4
     assert empty.hist_width.tolist() == [0] * 4
     assert len(empty.hist_counts) == 0
-    table.accumulate(np.array([3, 1]), [tensors[3], tensors[1]], 1)
+    table.accumulate([3, 1], [tensors[3], tensors[1]], 1)
     table.accumulate([0, 2], [tensors[0], tensors[2]], 1)
-    packed = table.export([2, 0, 2])
+    packed = exported(table, [2, 0, 2])
     assert packed.counts[:, 0].tolist() == [52, 50, 52]
     assert bins(packed, 0) == bins(packed, 2) == exponents(tensors[2].double().numpy())
     assert bins(packed, 1) == exponents(tensors[0].double().numpy())
-    assert bins(table.export(), 1) == exponents(tensors[1].double().numpy())
+    assert bins(exported(table), 1) == exponents(tensors[1].double().numpy())
     kept = bins(packed, 0)
     table.clear()
     assert bins(packed, 0) == kept, "a packed sketch is a copy"
-    again = table.export()
+    again = exported(table)
     assert again.moments.tolist() == empty.moments.tolist()
     assert again.hist_width.tolist() == [0] * 4
     table.accumulate([2], [tensors[2]], 2)
-    assert bins(table.export(), 2) == kept
-    assert table.export([]).counts.shape == (0, 6)
+    assert bins(exported(table), 2) == kept
+    assert exported(table, []).counts.shape == (0, 6)
 
 
 def test_a_table_without_slots(backend: Backend) -> None:
     table = backend.SketchTable([])
     table.accumulate([], [], 1)
     table.clear()
-    assert table.export().counts.shape == (0, 6)
+    assert exported(table).counts.shape == (0, 6)
     assert table.silent(1).tolist() == []
 
 
@@ -281,8 +283,19 @@ def test_refused_calls_say_why_and_change_nothing(backend: Backend) -> None:
         with pytest.raises(IndexError, match=f"no slot {bad} in a table of 2"):
             table.accumulate([0, bad, 0], [x, x, x], 1)
         with pytest.raises(IndexError, match=f"no slot {bad} in a table of 2"):
-            table.export([0, bad])
-    assert table.export().counts.sum() == 0
+            exported(table, [0, bad])
+    sparse = torch.sparse_coo_tensor(torch.tensor([[1]]), torch.ones(1), (4,), check_invariants=True)
+    for unfit, why in (
+        (x.double(), "float64"),
+        (torch.arange(4), "int64"),
+        (torch.ones(8)[::2], "one piece"),
+        (torch.ones(1).expand(4), "one piece"),
+        (x.to("meta"), "meta"),
+        (sparse, "piece"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            table.accumulate([0, 1], [x, unfit], 1)
+    assert exported(table).counts.sum() == 0
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -311,6 +324,6 @@ def test_bins_are_wide_where_a_count_could_be(seen: int, kind: type[np.generic])
     # Stand-ins for what takes seconds to count: the elements looked at, and the bin of exponent 0.
     table._book[0, 6] = seen
     table._bins[table._bins == 4] = seen
-    packed = table.export()
+    packed = exported(table)
     assert packed.hist_counts.dtype == kind
     assert packed.hist_counts.tolist() == [0, seen]
