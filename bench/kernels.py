@@ -120,7 +120,7 @@ def variants(x: torch.Tensor) -> dict[str, Variant]:
     assert backend is not None
     assert slot is not None
     table = backend.SketchTable([slot])
-    rows, observation = np.zeros(listed(x), dtype=np.int64), iter(range(1, 1 << 60))
+    rows, observation = [0] * listed(x), iter(range(1, 1 << 60))
     tensors = [x] * len(rows)
     words = x.view(torch.int64).numpy()
     book, moments = np.zeros(10, dtype=np.int64), np.zeros(4)
@@ -178,7 +178,7 @@ def lists(rounds: int) -> None:
     for count, n in ((1, 64), (600, 64), (600, 1024), (100, 8192), (100, 65536)):
         tensors = [torch.randn(n) * 0.01 for _ in range(count)]
         table = backend.SketchTable([tuimon_kernels.Slot(n, DType.FLOAT32)] * count)
-        rows, each_us = np.arange(count), []
+        rows, each_us = range(count), []
         for observation in range(1, 8 * rounds):
             start_s = time.thread_time()
             table.accumulate(rows, tensors, observation)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tuimon_kernels.backend import Backend, Warmth
 from tuimon_kernels.geometry import dense, slot_for
-from tuimon_kernels.spec import Activity, DType, Layout, Packed, Slot
+from tuimon_kernels.spec import Activity, DType, Layout, Packed, ReadOut, Slot
 
 __all__ = [
     "Activity",
@@ -16,6 +16,7 @@ __all__ = [
     "DType",
     "Layout",
     "Packed",
+    "ReadOut",
     "Slot",
     "Warmth",
     "backend",

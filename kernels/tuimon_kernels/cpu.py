@@ -87,9 +87,7 @@ class SketchTable:
         """Count, per slot, the channels last active before observation `since` (and in its pair)."""
         k = len(self.slots)
         rows, counts = array("i", range(k)), array("q", bytes(8 * k))
-        self._entries.rate(
-            self._table, _at(rows), k, since, 0, _at(counts), 0, 0
-        )
+        self._entries.rate(self._table, _at(rows), k, since, 0, _at(counts), 0, 0)
         return counts
 
     def read_out(self, since: int, least: int) -> ReadOut:
@@ -98,9 +96,7 @@ class SketchTable:
         k = self._entries.survey(self._table, rows.buffer_info()[0])
         del rows[k:]
         ratios, measured = array("d", bytes(24 * k)), array("B", bytes(k))
-        self._entries.rate(
-            self._table, _at(rows), k, since, least, 0, _at(ratios), _at(measured)
-        )
+        self._entries.rate(self._table, _at(rows), k, since, least, 0, _at(ratios), _at(measured))
         return ReadOut(rows, self._packed(rows), ratios, measured)
 
     def export(self, slots: Sequence[int] | None = None) -> Packed:
@@ -119,7 +115,7 @@ class SketchTable:
         first, width = array("h", bytes(2 * k)), array("h", bytes(2 * k))
         hist_counts = array("I", bytes(4 * bins)) if narrow else array("q", bytes(8 * bins))
         columns = counts, moments, hist_n, hist_zero, first, width, hist_counts
-        to = array("q", [*map(_at, columns), 0])
+        to = array("q", [*(_at(column) for column in columns), 0])
         if not narrow:
             to[6], to[7] = 0, to[6]
         self._entries.pack(self._table, _at(rows), k, _at(to))

@@ -3,8 +3,8 @@
 Asking in Python takes 40 ns per tensor and question (CPython 3.11), and there are five; here a tensor takes
 20 ns. The function `describe` calls fills a DLTensor (`dlpack.h`, 48 bytes) and keeps nothing.
 
-A *kind* is the code of `DType`, or `UNREADABLE`: another device or type, memory that is not dense, or none of its
-own (sparse, nested).
+A *kind* is the code of `DType`, or `UNREADABLE`: another device or type, memory that is not dense, or none of
+its own (sparse, nested).
 """
 
 from __future__ import annotations

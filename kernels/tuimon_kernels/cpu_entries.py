@@ -98,7 +98,9 @@ def _build(source: int, compile_: Compile) -> Entries:
         i8 = np.int64
         columns = carray(pointer(a), k, i8), carray(pointer(s), k, i8), carray(pointer(kinds), k, i8)
         ids = carray(pointer(ids), k, i8)
-        return describe_all(exchange, forget, ids, columns[0], columns[1], columns[2], raw) if source >= 0 else -2
+        if source < 0:
+            return -2
+        return describe_all(exchange, forget, ids, columns[0], columns[1], columns[2], raw)
 
     def accumulate(table: Any, rows: Any, a: Any, s: Any, kinds: Any, k: Any, observation: Any) -> Any:
         return add_all(table, rows, a, s, kinds, k, observation) if source >= 0 else -2

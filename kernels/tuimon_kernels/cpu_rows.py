@@ -168,8 +168,8 @@ def search(address: int, n: int, plan: Any, last: Any, marks: Any, observation: 
 
 
 @exact
-def unfit(plans: Any, rows: Any, kinds: Any) -> int:
-    """Return the first item whose row does not exist, or k + the first that is not of its row's type, else -1."""
+def unfit(plans: Any, rows: Any, kinds: Any) -> Any:
+    """Return the first item whose row does not exist, or k + the first not of its row's type, else -1."""
     for item in range(rows.size):
         if not 0 <= rows[item] < plans.shape[0]:
             return item
@@ -191,7 +191,7 @@ def add_all(
     tables, buffer = carray(pointer(table[13]), SCRATCH, np.uint32), table[14]
     which, at = carray(pointer(rows), k, np.int64), carray(pointer(addresses), k, np.int64)
     lengths, of = carray(pointer(sizes), k, np.int64), carray(pointer(kinds), k, np.int64)
-    wrong = unfit(plans, which, of)
+    wrong: int = unfit(plans, which, of)
     for item in range(k if wrong < 0 else 0):
         row, n, address = which[item], lengths[item], at[item]
         plan, book, shift = plans[row], books[row], row + observation

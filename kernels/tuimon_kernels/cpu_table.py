@@ -148,7 +148,7 @@ def silent_channels(plans: Any, row: int, last: Any, since: int) -> int:
 
 
 @exact
-def ones(bits: Any) -> int:
+def ones(bits: Any) -> Any:
     """Count the bits set in a uint64."""
     bits = u64(bits - ((bits >> u64(1)) & u64(0x5555555555555555)))
     bits = u64((bits & u64(0x3333333333333333)) + ((bits >> u64(2)) & u64(0x3333333333333333)))
@@ -160,7 +160,7 @@ def ones(bits: Any) -> int:
 def rate_all(
     described: int, rows: int, k: int, since: int, least: int, silent: int, ratios: int, measured: int
 ) -> int:
-    """Write the ratios of these rows (int32 [k]): fp64 [k, 3], 0 where not measured, and the bits that say so.
+    """Write the ratios of these rows (int32 [k]): fp64 [k, 3], 0 where not measured, and bits that tell.
 
     Dead channels are judged where a row had elements in `least` observations. With `silent` not 0 only the
     counts of silent channels are written there, int64 [k].

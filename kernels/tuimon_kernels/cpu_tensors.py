@@ -100,7 +100,7 @@ def why_not(tensor: torch.Tensor, wanted: DType | None = None) -> str:
 
 @functools.cache
 def exchange() -> tuple[int, int]:
-    """Addresses of torch's ``dltensor_from_py_object_no_sync`` and of ``PyErr_Clear``; zeros where they are not.
+    """Addresses of torch's ``dltensor_from_py_object_no_sync`` and of ``PyErr_Clear``; zeros without them.
 
     Torch offers it from 2.10 on, as the DLPack exchange API of version 1. It is tried on a few tensors before
     it is trusted.

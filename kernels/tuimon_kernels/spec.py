@@ -153,7 +153,7 @@ class Packed:
     """
 
     counts: array[int]
-    """[k, 6] 'q', columns `COUNTS`; `limit` is 0 where the slot has no limits (not measured: see the slot)."""
+    """[k, 6] 'q', columns `COUNTS`; `limit` is 0 where the slot has no limits (not measured)."""
     moments: array[float]
     """[k, 4] 'd', columns `MOMENTS`."""
     hist_n: array[int]
@@ -176,8 +176,8 @@ class ReadOut:
     """[k] 'i', slots."""
     packed: Packed
     ratios: array[float]
-    """[k, 3] 'd': how far the tensor moved (`SketchTable.note_moved`), the share of channels that are silent, and
-    the share of elements at the limits; 0 where not measured."""
+    """[k, 3] 'd': how far the tensor moved (`SketchTable.note_moved`), the share of channels that are silent,
+    and the share of elements at the limits; 0 where not measured."""
     measured: array[int]
     """[k] 'B', bits `MOVED`, `DEAD` and `LIMIT` of the ratios that were measured."""
 

@@ -19,11 +19,20 @@ def kinds_of_tensors() -> Iterator[torch.Tensor]:
     yield from (base, nn.Parameter(base), base * nn.Parameter(base), base[1:], base[:, 1:], base[..., ::2])
     yield from (base.transpose(1, 3), base.permute(3, 1, 0, 2), base.permute(3, 1, 0, 2)[2:], base.mT[:, :1])
     yield from (base.contiguous(memory_format=torch.channels_last), base[:1].expand(4, 3, 2, 5))
-    yield from (torch.ones(1).expand(7), torch.ones(1, 1, 3).expand(5, 1, 3), torch.ones(()), torch.ones(1)[::5])
+    yield from (
+        torch.ones(1).expand(7),
+        torch.ones(1, 1, 3).expand(5, 1, 3),
+        torch.ones(()),
+        torch.ones(1)[::5],
+    )
     yield from (torch.empty(0), torch.empty(3, 0, 2).permute(2, 0, 1), torch.empty_strided((2, 3), (1, 1)))
     yield from (normal(9, dtype) for dtype in DTYPES)
     yield from (torch.arange(5), torch.ones(3, dtype=torch.complex64), torch.ones(2, dtype=torch.bool))
-    yield from (torch.ones(3, device="meta"), torch.eye(3).to_sparse(), torch.nested.nested_tensor([torch.ones(2)]))
+    yield from (
+        torch.ones(3, device="meta"),
+        torch.eye(3).to_sparse(),
+        torch.nested.nested_tensor([torch.ones(2)]),
+    )
     released = torch.ones(64)
     released.untyped_storage().resize_(0)
     yield released

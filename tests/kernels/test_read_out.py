@@ -57,7 +57,9 @@ def test_channels_are_judged_in_rows_seen_often_enough(backend: Backend) -> None
         if observation % 2:
             table.accumulate([1], [-x], observation)
         read = table.read_out(1, 3)
-        seen.append([(row, read.measured[i] & DEAD, read.ratios[3 * i + 1]) for i, row in enumerate(read.rows)])
+        seen.append(
+            [(row, read.measured[i] & DEAD, read.ratios[3 * i + 1]) for i, row in enumerate(read.rows)]
+        )
     two_of_three, none = pytest.approx(2 / 3), 0.0
     assert seen == [
         [(0, 0, 0.0), (1, 0, 0.0)],

@@ -8,6 +8,8 @@ is read at once from then on. Large tensors are always read at once, while they 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -31,6 +33,7 @@ WAITING_BYTES = 384 << 10
 
 #: The number of the backward that this thread runs, -1 outside of any. A private name: without it never.
 in_backward: Callable[[], int] = getattr(torch._C, "_current_graph_task_id", lambda: -1)
+_version: Callable[[torch.Tensor], int] = attrgetter("_version")
 
 
 class ActivationProbe:
@@ -153,6 +156,9 @@ class ActivationProbe:
             return
         gradient = slot_for(example, channel_axis=axis, active=Activity.NONZERO)
         assert gradient is not None
+        if isinstance(point.module, torch.nn.Softmax):
+            # Of a row of classes only one can be at its limit, so rows are counted, not elements.
+            slot = replace(slot, limit_weight=float(out.shape[-1]) if out.dim() else 1.0)
         point.channels = slot.channels or None
         point.slot = self._table.add(slot, _info(point, TensorKind.ACTIVATION))
         point.gradient_slot = self._table.add(gradient, _info(point, TensorKind.OUTPUT_GRADIENT))
@@ -198,7 +204,7 @@ class ActivationProbe:
             return
         versions, waiting = self._versions, self._waiting
         self._forget()
-        if [tensor._version for tensor in tensors] != versions:
+        if list(map(_version, tensors)) != versions:
             for i in reversed(range(len(tensors))):
                 if tensors[i]._version != versions[i]:
                     if (point := waiting[i]) is not None:

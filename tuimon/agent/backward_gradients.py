@@ -7,22 +7,18 @@ backward of the same step (gradient accumulation) takes the place of what was re
 
 from __future__ import annotations
 
-import math
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
-from tuimon.agent.parameters import _readable
+from tuimon.agent.norms import joint_norm
+from tuimon.agent.parameters import readable
+from tuimon_kernels import Backend, ReadOut, Slot
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from tuimon_kernels import Backend, Packed, Slot
     from tuimon_kernels.backend import SketchTable
-
-    Ints = npt.NDArray[np.int64]
 
 
 class BackwardGradients:
@@ -62,8 +58,8 @@ class BackwardGradients:
             self._table = self._backend.SketchTable(self._slots)
         self._table.clear()
         self._observation += 1
-        places = np.array([self._places[i] for i in self._marks], dtype=np.int64)
-        self._table.accumulate(places, [_readable(g) for g, _ in self._marks.values()], self._observation)
+        places = [self._places[i] for i in self._marks]
+        self._table.accumulate(places, [readable(g) for g, _ in self._marks.values()], self._observation)
 
     def settle(self, moved: Iterable[int]) -> None:
         """The step that moved these is over: see whether something (clipping) wrote to their gradients.
@@ -75,7 +71,7 @@ class BackwardGradients:
         if not changed:
             return
         self._before_clip = self._norm()
-        if self._backend.sum_squares([_readable(g) for g in changed]).any():
+        if any(self._backend.sum_squares([readable(g) for g in changed])):
             self._sketch()
         elif max(g._version - version for g, version in marks.values()) > 1:
             # Set to zero, and before that something else: what was applied is gone.
@@ -97,13 +93,17 @@ class BackwardGradients:
     def _norm(self) -> float:
         assert self._table is not None
         packed = self._table.export([self._places[i] for i in self._marks])
-        if packed.counts[:, 1].any():
-            return math.nan
-        return math.inf if packed.counts[:, 2:4].any() else math.sqrt(float(packed.moments[:, 1].sum()))
+        return joint_norm([(packed, 0, len(self._marks))])
 
-    def read_out(self) -> tuple[Ints, list[Packed]]:
-        """Their rows, ascending, and their sketches."""
+    def read_out(self) -> list[ReadOut]:
+        """Their rows, ascending, if there are any."""
         found = sorted((self._rows[i] or 0, self._places[i]) for i in self._marks)
         if not found or self._table is None:
-            return np.zeros(0, dtype=np.int64), []
-        return np.array([row for row, _ in found]), [self._table.export([place for _, place in found])]
+            return []
+        k = len(found)
+        packed = self._table.export([place for _, place in found])
+        return [
+            ReadOut(
+                array("i", [row for row, _ in found]), packed, array("d", bytes(24 * k)), array("B", bytes(k))
+            )
+        ]

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from array import array
+from bisect import bisect_left
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from tuimon.agent.inventory import Inventory
+from tuimon.agent.norms import joint_norm
 from tuimon.agent.points import Point, activity_of
 from tuimon.agent.rows import RowTable
 from tuimon.records.layout import LayerInfo, Layout, TensorKind
-from tuimon.records.tensors import DEAD_RATIO, SATURATED_RATIO, UPDATE_RATIO, TensorTable, empty_table
+from tuimon.records.tensors import TensorTable, empty_table
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from tuimon_kernels import Packed
-
-    Floats = npt.NDArray[np.float64]
-    Ints = npt.NDArray[np.int64]
+    from tuimon_kernels import ReadOut
 
 
 class Collector:
@@ -32,9 +26,8 @@ class Collector:
         self._described: tuple[int, tuple[int | None, ...]] | None = None
         #: Layouts described so far: the id of the last one.
         self.layouts = layouts
-        #: By slot: factor of the count at the limits (NaN without limits), and whether it is a gradient.
-        self._saturation: Floats = np.zeros(0)
-        self._gradients = np.zeros(0, dtype=bool)
+        #: The rows of gradients: they are made together, so they stand together.
+        self._gradients = range(0)
 
     def describe(self) -> Layout | None:
         """The layout, if rows or the order of execution changed since the last one; else None."""
@@ -50,76 +43,47 @@ class Collector:
             info if info.layer is None else info.at_layer(position[info.layer]) for info in self._rows.infos
         )
         layout = Layout(self.layouts, tuple(layer_info(point) for point in ordered), tensors)
-        self._saturation = np.array([self._saturation_factor(row) for row in range(len(tensors))])
-        self._gradients = np.array([info.kind is TensorKind.GRADIENT for info in tensors])
+        gradients = [row for row, info in enumerate(tensors) if info.kind is TensorKind.GRADIENT]
+        self._gradients = range(gradients[0], gradients[-1] + 1) if gradients else range(0)
         return layout
 
-    def _saturation_factor(self, row: int) -> float:
-        """What a row's count at its limits is multiplied with, over its elements; NaN without limits."""
-        slot, info = self._rows.slots[row], self._rows.infos[row]
-        if slot.limits is None:
-            return math.nan
-        # Of a softmax's row of classes only one can be at its limit, so rows are counted, not elements.
-        softmax = slot.limits[0] == -math.inf and slot.limits[1] < 1.0
-        return float(info.shape[-1]) if softmax and info.shape else 1.0
-
-    def table(self, rows: Ints, parts: list[Packed], updates: Floats) -> TensorTable:
-        """The sample's rows; `updates` [slots] holds update ratios, and -inf where none was measured."""
-        k = len(rows)
-        if not k:
+    def table(self, parts: list[ReadOut]) -> TensorTable:
+        """The sample's rows."""
+        if not parts:
             return empty_table()
-        counts, moments = _joined(parts, "counts"), _joined(parts, "moments")
-        ratios, measured = np.zeros((k, 3)), np.zeros(k, dtype=np.uint8)
-        moved = updates[rows]
-        _put(ratios, measured, 0, UPDATE_RATIO, moved != -np.inf, moved)
-        dead, judged = self._rows.dead_ratios(), np.full(len(self._rows.slots), np.nan)
-        judged[: len(dead)] = dead
-        _put(ratios, measured, 1, DEAD_RATIO, ~np.isnan(judged[rows]), judged[rows])
-        factor = self._saturation[rows]
-        share = counts[:, 5] * factor / np.maximum(counts[:, 0], 1)
-        _put(ratios, measured, 2, SATURATED_RATIO, ~np.isnan(factor) & (counts[:, 0] > 0), share)
-        bins = _joined(parts, "hist_counts")
+        packed = [part.packed for part in parts]
         return TensorTable(
-            rows=_array("i", rows.astype(np.int32)),
-            counts=_array("q", counts),
-            moments=_array("d", moments),
-            ratios=_array("d", ratios),
-            measured=_array("B", measured),
-            hist_n=_array("q", _joined(parts, "hist_n")),
-            hist_zero=_array("q", _joined(parts, "hist_zero")),
-            hist_first=_array("h", _joined(parts, "hist_first")),
-            hist_width=_array("h", _joined(parts, "hist_width")),
-            hist_counts=_array("I" if bins.dtype == np.uint32 else "q", bins),
+            rows=_joined([part.rows for part in parts]),
+            counts=_joined([one.counts for one in packed]),
+            moments=_joined([one.moments for one in packed]),
+            ratios=_joined([part.ratios for part in parts]),
+            measured=_joined([part.measured for part in parts]),
+            hist_n=_joined([one.hist_n for one in packed]),
+            hist_zero=_joined([one.hist_zero for one in packed]),
+            hist_first=_joined([one.hist_first for one in packed]),
+            hist_width=_joined([one.hist_width for one in packed]),
+            hist_counts=_joined([one.hist_counts for one in packed]),
         )
 
-    def gradient_norm(self, rows: Ints, parts: list[Packed]) -> float | None:
+    def gradient_norm(self, parts: list[ReadOut]) -> float | None:
         """Norm of all gradients among the rows; None without any, NaN and Inf as in a norm."""
-        mine = self._gradients[rows] if len(rows) else np.zeros(0, dtype=bool)
-        if not mine.any():
-            return None
-        counts, moments = _joined(parts, "counts")[mine], _joined(parts, "moments")[mine]
-        if counts[:, 1].any():
-            return math.nan
-        return math.inf if counts[:, 2:4].any() else math.sqrt(float(moments[:, 1].sum()))
+        first, stop = self._gradients.start, self._gradients.stop
+        spans = [(part, bisect_left(part.rows, first), bisect_left(part.rows, stop)) for part in parts]
+        spans = [(part, start, end) for part, start, end in spans if start < end]
+        return joint_norm((part.packed, start, end) for part, start, end in spans) if spans else None
 
 
-def _put(
-    ratios: Floats, measured: npt.NDArray[np.uint8], column: int, bit: int, where: Any, values: Any
-) -> None:
-    """Set one column where it was measured, and the bit that says so."""
-    ratios[where, column] = values[where]
-    measured[where] |= bit
-
-
-def _joined(parts: list[Packed], column: str) -> npt.NDArray[Any]:
-    columns: list[npt.NDArray[Any]] = [getattr(part, column) for part in parts]
-    return columns[0] if len(columns) == 1 else np.concatenate(columns)
-
-
-def _array(typecode: str, values: npt.NDArray[Any]) -> array[Any]:
-    column: array[Any] = array(typecode)
-    column.frombytes(np.ascontiguousarray(values).view(np.uint8).data if values.size else b"")
-    return column
+def _joined(columns: list[array[Any]]) -> array[Any]:
+    """One column behind the other."""
+    whole, *others = columns
+    if not others:
+        return whole
+    # Bins are of two types; the wider one holds both.
+    typecode = "q" if any(column.typecode == "q" for column in columns) else whole.typecode
+    whole = array(typecode, whole)
+    for column in others:
+        whole.extend(column if column.typecode == typecode else array(typecode, column))
+    return whole
 
 
 def _execution_key(points: list[Point]) -> Callable[[Point], tuple[int, int, int]]:

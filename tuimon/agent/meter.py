@@ -16,6 +16,10 @@ DISPATCH_S = 4e-6
 CACHE_FACTOR = 1.4
 
 
+#: Seconds of the monotonic clock: read twice in every hook, so the cheapest one (40 ns), bare.
+clock = time.perf_counter
+
+
 class Meter:
     """Adds up own seconds, and relates them to the training's over the recent past."""
 
@@ -49,8 +53,3 @@ class Meter:
         own_s = end_own_s - start_own_s
         bare_s = end_s - start_s - own_s
         return own_s / bare_s if bare_s > 0 else None
-
-
-def clock() -> float:
-    """Seconds of the monotonic clock: read twice in every hook, so the cheapest one (40 ns)."""
-    return time.perf_counter()

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from tuimon.agent.activations import ActivationProbe
 from tuimon.agent.backward_gradients import BackwardGradients
 from tuimon.agent.collector import Collector
@@ -103,22 +101,19 @@ class Probes:
     def read(self, loss_scale: float | None) -> Reading:
         """Read the rows out at the end of a step."""
         self.activations.flush()
-        left, gradients = self._backward.read_out()
-        touched, parts = self._rows.read_out()
+        left, parts = self._backward.read_out(), self._rows.read_out()
         layout = self._collector.describe()
-        if gradients:
-            norm = self._collector.gradient_norm(left, gradients) if self._backward.known else None
+        if left:
+            norm = self._collector.gradient_norm(left) if self._backward.known else None
             preclip = self._backward.norm_before_clip(norm, loss_scale)
-            touched, parts = np.append(left, touched), gradients + parts
         else:
-            norm = self._collector.gradient_norm(touched, parts)
+            norm = self._collector.gradient_norm(parts)
             preclip = self.parameters.preclip_norm(norm, loss_scale)
         return Reading(
             layout,
             self._collector.layouts,
-            self._collector.table(touched, parts, self.parameters.updates()),
+            self._collector.table(left + parts),
             norm,
             preclip,
             self._rows.dead_window,
         )
-

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from tuimon_kernels import Backend, Packed, Slot, dense
+from tuimon_kernels import Backend, ReadOut, Slot, dense
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
     import torch
 
     from tuimon.records.layout import TensorInfo
     from tuimon_kernels.backend import SketchTable
-
-    Slots = Sequence[int] | npt.NDArray[np.int64]
 
 #: Observed batches over which a unit must stay silent to count as dead.
 DEAD_WINDOW = 128
@@ -40,12 +37,6 @@ class RowTable:
         self._main: SketchTable = backend.SketchTable(())
         self._settled = 0
         self._strays: dict[int, SketchTable] = {}
-        #: [settled]: rows with elements in this observation, and channels of each.
-        self._touched = np.zeros(0, dtype=bool)
-        self._channels = np.zeros(0, dtype=np.int64)
-        #: [DEAD_WINDOW, settled]: which rows had elements, by observation; and how often within the window.
-        self._fired = np.zeros((DEAD_WINDOW, 0), dtype=bool)
-        self._often = np.zeros(0, dtype=np.int64)
         #: Number of the sampled step, from 1, and the one at which the main table was made.
         self.observation = 0
         self._since = 1
@@ -65,38 +56,40 @@ class RowTable:
         self.observation += 1
         if self._settled == len(self.slots):
             self._main.clear()
-            self._touched[:] = False
             return
-        self._main = self._backend.SketchTable(self.slots)
         self._settled, self._strays, self._since = len(self.slots), {}, self.observation
-        self._touched = np.zeros(self._settled, dtype=bool)
-        self._channels = np.array([slot.channels for slot in self.slots])
-        self._fired = np.zeros((DEAD_WINDOW, self._settled), dtype=bool)
-        self._often = np.zeros(self._settled, dtype=np.int64)
+        self._main = self._backend.SketchTable(self.slots, self._pairs)
 
     def restart(self) -> None:
         """Empty the rows of the running observation."""
         self._main.clear()
-        self._touched[:] = False
         self._strays = {}
 
-    def accumulate(self, slots: Slots, tensors: Sequence[torch.Tensor]) -> None:
-        """Add each tensor to its row."""
-        rows = np.asarray(slots, dtype=np.int64)
+    def accumulate(self, slots: Sequence[int], tensors: Sequence[torch.Tensor]) -> None:
+        """Add each tensor to its row.
+
+        ValueError when one is no dense memory of its row's type and device; the rows known before this
+        observation are unchanged then.
+        """
         if self._settled == len(self.slots):
-            self._main.accumulate(rows, tensors, self.observation)
-            self._touched[rows] = True
+            self._main.accumulate(slots, tensors, self.observation)
             return
-        settled = [i for i, row in enumerate(rows) if row < self._settled]
+        settled = [i for i, slot in enumerate(slots) if slot < self._settled]
         if settled:
-            self._main.accumulate(rows[settled], [tensors[i] for i in settled], self.observation)
-            self._touched[rows[settled]] = True
-        for slot, tensor in zip(rows.tolist(), tensors, strict=True):
+            self._main.accumulate(
+                [slots[i] for i in settled], [tensors[i] for i in settled], self.observation
+            )
+        for slot, tensor in zip(slots, tensors, strict=True):
             if slot >= self._settled:
                 stray = self._strays.get(slot)
                 if stray is None:
                     stray = self._strays[slot] = self._backend.SketchTable((self.slots[slot],))
                 stray.accumulate((0,), (tensor,), self.observation)
+
+    def note_moved(self, slots: Sequence[int], ratios: Sequence[float]) -> None:
+        """Note by how much the weights of these rows moved. Rows made in this observation have none yet."""
+        if max(slots, default=-1) < self._settled:
+            self._main.note_moved(slots, ratios)
 
     def readable(self, slot: int, tensor: torch.Tensor) -> torch.Tensor | None:
         """The same elements in dense memory; None where no kernel reads this tensor."""
@@ -107,32 +100,20 @@ class RowTable:
             return tensor
         return tensor.detach().contiguous()
 
-    def read_out(self) -> tuple[npt.NDArray[np.int64], list[Packed]]:
-        """The rows with elements, ascending, and their sketches in as many parts as there are tables."""
-        settled = np.flatnonzero(self._touched)
-        turn = self.observation % DEAD_WINDOW
-        self._often += self._touched
-        self._often -= self._fired[turn]
-        self._fired[turn] = self._touched
-        parts = [self._main.export(settled)] if len(settled) else []
-        strays = sorted(self._strays)
-        parts += [self._strays[slot].export() for slot in strays]
-        return np.append(settled, np.array(strays, dtype=np.int64)), parts
+    def read_out(self) -> list[ReadOut]:
+        """The rows with elements, ascending over all parts, in as many parts as there are tables.
+
+        A unit counts as dead that was silent in all of `dead_window`, in a row with elements in
+        `DEAD_WINDOW_SHORTEST` observations of it or more.
+        """
+        since = self.observation - self.dead_window + 1
+        parts = [self._main.read_out(since, DEAD_WINDOW_SHORTEST)]
+        for slot in sorted(self._strays):
+            part = self._strays[slot].read_out(since, DEAD_WINDOW_SHORTEST)
+            parts.append(replace(part, rows=array("i", [slot] * len(part.rows))))
+        return [part for part in parts if part.rows]
 
     @property
     def dead_window(self) -> int:
         """Observed batches that dead units are judged over at present."""
         return min(self.observation - self._since + 1, DEAD_WINDOW)
-
-    def dead_ratios(self) -> npt.NDArray[np.float64]:
-        """Share of silent channels by row, float64 [settled rows]; NaN where there is nothing to judge.
-
-        A row needs channels, and elements in enough of the observed batches.
-        """
-        window = self.dead_window
-        if window < DEAD_WINDOW_SHORTEST:
-            return np.full(self._settled, np.nan)
-        pairs = [pair for pair in self._pairs if max(pair) < self._settled]
-        silent = self._main.silent(self.observation - window + 1, pairs)
-        judged = (self._often >= DEAD_WINDOW_SHORTEST) & (self._channels > 0)
-        return np.where(judged, silent / np.maximum(self._channels, 1), np.nan)
