@@ -61,17 +61,17 @@ class Half(nn.Module):
 class Parted(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.up, self.half, self.down = nn.Linear(4, 8), Half(), nn.Linear(2, 2)
+        self.up, self.part, self.down = nn.Linear(4, 8), Half(), nn.Linear(2, 2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = self.down(self.half(self.up(x)))
-        return out + self.half.first.sum()
+        out: torch.Tensor = self.down(self.part(self.up(x)))
+        return out + self.part.first.sum()
 
 
 def test_the_gradient_is_the_one_of_that_output_among_several() -> None:
     seen = observe(Parted())
-    assert seen.stats()["half", A].sketch.n == 6 * 2
-    assert seen.stats()["half", G].sketch.n == 6 * 2
+    assert seen.stats()["part", A].sketch.n == 6 * 2
+    assert seen.stats()["part", G].sketch.n == 6 * 2
     assert seen.stats()["up", G].sketch.n == 6 * 8
 
 
