@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
-from entering import Told, entering, mlp, named, names, step
+from entering import Told, entered, entering, mlp, named, names, step
 from torch import nn
 from torch.nn.modules import module as torch_modules
 from torch.optim import optimizer as torch_optimizers
 
+from tuimon.agent import discovery, watcher
 from tuimon.records.hello import Hello
 from tuimon.records.layout import Layout
 
 pytestmark = pytest.mark.usefixtures("runtime")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Whatever other tests have compiled in this process.
+    monkeypatch.setattr(discovery, "compiled_code", lambda: False)
+
 
 TABLES = [
     (torch_modules, "_global_forward_pre_hooks"),
@@ -41,13 +50,11 @@ def test_a_model_is_found_within_two_steps_and_observed_in_the_next() -> None:
         # Of all hooks for every module none is left; of the optimizers', what an observed step needs.
         assert [a is b for a, b in zip(tables(), before, strict=True)] == [True] * 4 + [False] * 2
         step(optimizer, model)
-        assert agent._samples == 1
+        assert agent.samples == 1
     assert all(a is b for a, b in zip(tables(), before, strict=True))
 
 
 def test_viewers_are_greeted_again_once_the_model_is_known() -> None:
-    from tuimon.agent import watcher
-
     model = mlp()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
     with entering() as agent:
@@ -62,7 +69,7 @@ def test_viewers_are_greeted_again_once_the_model_is_known() -> None:
         layout = told.until(lambda r: isinstance(r, Layout))
         assert isinstance(layout, Layout)
         assert [layer.name for layer in layout.layers] == ["0", "1", "2"]
-        assert set(told.hello.probes.values()) == {"on"}
+        assert told.hello.probes["activations"] == told.hello.probes["gradients"] == "on"
         assert agent.optimizers.step == 3
 
 
@@ -76,3 +83,76 @@ def test_an_average_of_the_weights_and_a_model_that_only_evaluates_are_no_roots(
             with torch.no_grad():
                 average(torch.randn(2, 4))
         assert names(agent) == named(model)
+
+
+def test_what_wraps_the_model_for_evaluation_only_is_not_its_root() -> None:
+    model = mlp()
+    shown = nn.Sequential(model, nn.Softmax(-1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with entering() as agent:
+        for _ in range(2):
+            with torch.no_grad():
+                shown(torch.randn(2, 4))
+            step(optimizer, model)
+        assert names(agent) == named(model)
+
+
+class Broken(nn.Module):
+    """Fails now and then, in the middle of its forward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = mlp()
+        self.fails = False
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.inner[0](x)
+        if self.fails:
+            raise ArithmeticError
+        out: torch.Tensor = self.inner[2](self.inner[1](x))
+        return out
+
+
+def test_a_forward_that_fails_while_it_is_searched_for() -> None:
+    model = Broken()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    step(optimizer, model)
+    with entering() as agent:
+        model.fails = True
+        with pytest.raises(ArithmeticError):
+            step(optimizer, model)
+        model.fails = False
+        for _ in range(2):
+            step(optimizer, model)
+        assert names(agent) == named(model)
+
+
+class Entered(nn.Module):
+    """Lets the process be entered in the middle of its forward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.third = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2)
+        self.between: Callable[[], object] = lambda: None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.first(x)
+        between, self.between = self.between, lambda: None
+        between()
+        return self.third(self.second(x))
+
+
+def test_entered_in_the_middle_of_a_forward() -> None:
+    model = Entered()
+    # A module that is called after the entry owns all that this optimizer steps, and is no root.
+    optimizer = torch.optim.SGD(model.third.parameters(), lr=0.1)
+    model.between = entered
+    step(optimizer, model)
+    here = watcher.current()
+    assert here is not None
+    assert names(here.agent) == []
+    step(optimizer, model)
+    assert names(here.agent) == named(model)
+    step(optimizer, model)
+    assert here.agent.samples == 1
+    here.end("closed")

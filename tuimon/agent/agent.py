@@ -30,6 +30,7 @@ from tuimon.agent.pace import Pace
 from tuimon.agent.probes import Probes, Reading
 from tuimon.agent.scaler import left_out
 from tuimon.agent.schedule import Schedule
+from tuimon.agent.stance import EagerSteps
 from tuimon.agent.steps import OptimizerSteps, StepSource
 from tuimon.agent.timing import StepTimer
 from tuimon.agent.transforms import transforming
@@ -71,6 +72,8 @@ class Agent:
         self.sources: list[StepSource] = [
             OptimizerSteps(self.before_step, self.after_step), self.handwritten,
         ]  # fmt: skip
+        #: Runs observed steps uncompiled, where that was asked for.
+        self.eager: EagerSteps | None = None
         #: Finds the models where nobody named them.
         self.discovery: Discovery | None = None
         self.criteria = CriterionProbe(
@@ -82,7 +85,8 @@ class Agent:
         self._running: torch.nn.Module | None = None
         #: Steps that are not observed before the next that is.
         self._until = 0
-        self._samples = 0
+        #: Samples published so far.
+        self.samples = 0
         #: Whether the first window began in the middle of a backward, by an optimizer in there.
         self._torn = False
         #: Where the clock of the running optimizer hook stands.
@@ -93,7 +97,8 @@ class Agent:
         self._first_backward = self._in_step = 0
         #: Whether an optimizer stepped in this window for the backward before it.
         self._straggled = False
-        self._found: Callable[[], None] = lambda: None
+        #: Called when more is known of the training than before.
+        self.greet: Callable[[], None] = lambda: None
         self._probes = Probes(self.inventory, backend, self.meter, self.guard, 0)
 
     # -- from outside ---------------------------------------------------------------------------------
@@ -105,13 +110,18 @@ class Agent:
         self.criteria.install()
         self._arm()
 
-    def start_from_outside(self, discovery: Discovery, found: Callable[[], None]) -> None:
-        """Begin to look for what trains, from another thread; `found` is called when more is known."""
-        self.discovery, self._found = discovery, found
+    def start_from_outside(self, discovery: Discovery) -> None:
+        """Begin to look for what trains; from any thread."""
+        self.discovery = discovery
         discovery.start()
         for source in self.sources:
             source.start()
         self.criteria.install()
+
+    def run_observed_steps_uncompiled(self) -> None:
+        """Show the layers of compiled models, too, at the price of other rounding. Before the start."""
+        self.eager = EagerSteps()
+        self.inventory.compiled_show = self.eager.available
 
     def observe_this_step(self) -> None:
         """Observe what is left of the step that the calling thread is in, if it is known what trains."""
@@ -177,14 +187,16 @@ class Agent:
             self._armed = True
             for _, root in self.inventory.roots():
                 # With `model.compile()` a hook on the model itself would become part of the compiled code.
-                if runs_compiled(root):
+                if runs_compiled(root) and self.eager is None:
                     continue
                 begins = root.register_forward_pre_hook(Hook(self._root_begins), with_kwargs=True)
                 self._window_handles += [begins, root.register_forward_hook(Hook(self._root_ends))]
             for source in self.sources:
                 source.arm()
             self.losses.arm()
-        self._torn = not self._samples and in_backward() != -1
+            if self.eager is not None:
+                self.eager.begin()
+        self._torn = not self.samples and in_backward() != -1
         self._pace.begin_window()
         self._probes.begin()
         self._begin()
@@ -223,6 +235,8 @@ class Agent:
     def _disarm(self) -> None:
         """End a window: hooks out, no tensor kept."""
         self._armed = False
+        if self.eager is not None:
+            self.eager.end()
         handles, self._window_handles = self._window_handles, []
         for handle in handles:
             handle.remove()
@@ -382,7 +396,7 @@ class Agent:
             return False
         self._outdated = True
         self._take_stock(clock())
-        self._found()
+        self.greet()
         return True
 
     def _is_of_the_step_before(self) -> bool:
@@ -453,20 +467,29 @@ class Agent:
         if reading.layout is not None:
             self._publish(reading.layout)
         self._publish(self._sample(reading, skipped))
+        if self.samples == 1:
+            self.greet()  # now it is known which layers show
         self._hook_s = self.meter.settle(self._hook_s)
-        self._until = self.schedule.observed(self._pace.cost_s, self._pace.bare_step_s()) - 1
+        self._until = self.schedule.observed(self._cost_s(), self._pace.bare_step_s()) - 1
         self._pace.sampled()
         if self._until > 0:
             self._disarm()
         else:
             self._arm()
 
+    def _cost_s(self) -> float:
+        """What this window took from the training: also the time that compiled code would have saved."""
+        bare_s = self._pace.bare_step_s()
+        if self.eager is None or not self.eager.active or bare_s is None:
+            return self._pace.cost_s
+        return max(self._pace.cost_s, self._pace.window_s - bare_s)
+
     def _sample(self, reading: Reading, skipped: bool) -> Sample:
-        self._samples += 1
+        self.samples += 1
         scale = self.losses.loss_scale
         losses = {name: loss for name, loss in self._losses.items() if loss is not None}
         return Sample(
-            index=self._samples,
+            index=self.samples,
             step=self.optimizers.step,
             time_s=time.time(),
             layout=reading.layout_id,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 #: A search that found nothing is repeated after this long, then after twice that, and so on up to the last.
 FIRST_PAUSE_S, LAST_PAUSE_S = 1.0, 64.0
-#: Steps of any optimizers after which a search ends, found or not: one of those waited for steps no more.
+#: Steps of any optimizers after which nobody is waited for any more who has stepped only once.
 LONGEST_SEARCH = 64
 
 #: Before anything was found.
@@ -118,24 +118,29 @@ class Discovery:
         self._grew = self._grew or grown
         if not self._inventory.unknown(optimizer):
             self._turns.pop(optimizer, None)
-        if not self._turns or self._steps >= LONGEST_SEARCH:
-            self._end()
+        self._conclude()
         return grown
+
+    def _conclude(self) -> None:
+        """Leave the forwards alone once all have had their turns, and end with the last one explained."""
+        long = self._steps >= LONGEST_SEARCH
+        if long or all(turns > 1 for turns in self._turns.values()):
+            self._forwards.stop()
+        waiting = self._scanning and self._scanned is None
+        if not self._turns or (long and not waiting):
+            self._end()
 
     def _explain(self, optimizer: Any, unknown: set[int], turns: int) -> bool:
         """Find who owns these parameters (by identity); return whether the inventory has grown."""
         if self._scanned is not None:
             return self._take(self._scanned, optimizer, unknown)
-        if self._scanning:
-            return False
-        if not self._whole:
+        if not self._whole and not self._scanning:
             self._forwards.clear()
             self._whole = True
             return False
         if self._add_single(unknown):
             return True
-        if turns > 1:
-            self._forwards.stop()
+        if turns > 1 and not self._scanning:
             self._scan()
         return False
 

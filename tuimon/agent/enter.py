@@ -71,6 +71,8 @@ def enter(options: Mapping[str, Any]) -> None:
             # What this thread has used so far, or the training has waited, is a part of what watching costs.
             own_s = time.thread_time() if asked.how == "injected" else time.monotonic() - began_s
             watcher.agent.meter.own_s += own_s
+            if asked.activations == "eager-step":
+                watcher.agent.run_observed_steps_uncompiled()
             watcher.discover(here=asked.how == "run")
     except BaseException:
         if new:

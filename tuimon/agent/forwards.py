@@ -80,7 +80,8 @@ class Forwards:
             self._meter.calls += 2
             depth = getattr(self._depth, "value", 0)
             self._depth.value = depth + 1
-            if not depth and id(module) not in self._roots:
+            # What is called without gradients (averages, evaluation) may wrap the model that trains.
+            if not depth and id(module) not in self._roots and torch.is_grad_enabled():
                 self._roots[id(module)] = weakref.ref(module)
         except Exception as error:
             self._guard.take(error)

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from tuimon.agent.forwards import compiled_code
 from tuimon.agent.inventory import compiles
 from tuimon.agent.shards import rank, whole_shape, world_size
+from tuimon.agent.stance import LABEL
 from tuimon.records.hello import Hello
 from tuimon.version import __version__
 
@@ -52,14 +54,13 @@ def introduce(agent: Agent, name: str | None, started_s: float) -> Hello:
 def probes(agent: Agent) -> dict[str, str]:
     """What can be seen, by probe: "on", or the reason why not."""
     elsewhere = [device for device in agent.inventory.devices if not device.startswith("cpu")]
-    compiled = any(compiles(root) for _, root in agent.inventory.roots())
     missing = agent.discovery.reason if agent.discovery is not None else None
     seen = "on"
     if missing is not None and not agent.inventory.parameters:
         seen = missing
     elif elsewhere:
         seen = f"no kernels for {', '.join(elsewhere)} yet"
-    layers = "the layers run inside compiled code" if compiled and seen == "on" else seen
+    layers = hidden_layers(agent) or "on" if seen == "on" else seen
     shown = {
         "loss": seen,
         "criteria": agent.criteria.status() if seen == "on" else seen,
@@ -76,7 +77,21 @@ def probes(agent: Agent) -> dict[str, str]:
         )
     if missing is not None and seen != missing:
         shown["names"] = missing
+    if agent.eager is not None:
+        shown["eager_step"] = LABEL if agent.eager.available else "PyTorch 2.6 or newer is needed for that"
     return shown
+
+
+def hidden_layers(agent: Agent) -> str | None:
+    """Why no layer can be seen; None where they can."""
+    inventory = agent.inventory
+    if not inventory.compiled_show and any(compiles(root) for _, root in inventory.roots()):
+        return "the layers run inside compiled code"
+    if agent.samples and not any(point.order is not None for point in list(inventory.points)):
+        if compiled_code():
+            return "no layer's forward was seen: the model is called inside compiled code"
+        return "no layer's forward was called as a module's"
+    return None
 
 
 def script_name() -> str:

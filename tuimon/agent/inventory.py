@@ -39,6 +39,8 @@ class Inventory:
 
     def __init__(self, on_death: Callable[[], None]) -> None:
         self._roots: dict[str, weakref.ref[nn.Module]] = {}
+        #: Whether modules inside of compiled code can be seen all the same.
+        self.compiled_show = False
         #: Those that step parameters which no module owns.
         self._loose: list[weakref.ref[Any]] = []
         self._on_death = on_death
@@ -95,7 +97,7 @@ class Inventory:
 
     def _take(self, prefix: str, root: nn.Module, known: dict[int, Point]) -> None:
         seen = {id(p.tensor) for p in self.parameters}
-        compiled = compiles(root)
+        compiled = compiles(root) and not self.compiled_show
         for path, module in root.named_modules():
             own = dict(module.named_parameters(recurse=False))
             if not own and next(module.children(), None) is not None:

@@ -11,12 +11,12 @@ class Pace:
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
         self._last_s: float | None = None
-        self._last_own_s = self._window_own_s = 0.0
+        self._last_own_s = self._window_own_s = self._window_began_s = 0.0
         self._steps = 0
 
     def begin_window(self) -> None:
         """What the monitor takes from here on is the cost of the sample to come."""
-        self._window_own_s = self._meter.total_s
+        self._window_own_s, self._window_began_s = self._meter.total_s, clock()
 
     def stepped(self) -> None:
         """Count a step, observed or not."""
@@ -31,6 +31,11 @@ class Pace:
     def cost_s(self) -> float:
         """Own seconds in this window."""
         return self._meter.total_s - self._window_own_s
+
+    @property
+    def window_s(self) -> float:
+        """Wall time of this window so far."""
+        return clock() - self._window_began_s
 
     def step_s(self) -> float | None:
         """Mean wall time of a step since the last sample; None before the first."""

@@ -59,6 +59,7 @@ class Watcher:
         self.leave_after_s, self._began_s = leave_after_s, time.monotonic()
         self.publisher: Publisher | None = None
         self.agent = Agent(kernels, schedule, self._publish, self._left)
+        self.agent.greet = self.greet
         self._watched: list[nn.Module] = []
         self._errands: deque[Callable[[], None]] = deque()
         #: When a viewer asked the agent to leave, on the monotonic clock.
@@ -95,7 +96,7 @@ class Watcher:
         discovery = Discovery(agent.inventory, agent.guard, agent.meter, self._soon)
         if here:
             discovery.look_now()
-        agent.start_from_outside(discovery, self.greet)
+        agent.start_from_outside(discovery)
         if here:
             agent.observe_this_step()
 
