@@ -31,6 +31,7 @@ CONTRACT = {
     },
     "run": {"COMMAND...", "--events", "--fail-on", "--every", "--budget", "--activations"},
     "detach": {"TARGET"},
+    "doctor": {"TARGET", "--json", "--via", "--remote-command"},
     "demo": {"--scenario", "--steps"},
     "explain": {"RULE"},
 }

@@ -72,6 +72,8 @@ class TrainingProcess:
     #: Newest step that the agent has seen; None where it has seen none.
     step: int | None = None
     attachable: bool = False
+    #: The same in one word: "yes", "enter" (attaching brings tuimon in), or what stands in the way.
+    word: str = "no"
     #: Why one cannot attach, and what to do; None when one can.
     reason: str | None = None
     socket: Path | None = None
@@ -252,7 +254,9 @@ def _introduced(facts: ProcessFacts, path: Path, timeout_s: float) -> TrainingPr
     try:
         hello, step = ask(UnixTransport(path, facts.pid, facts.uid, timeout_s), timeout_s)
     except (AttachError, OSError) as error:
-        return replace(training, reason=str(error))
+        return replace(
+            training, reason=str(error), word=error.word if isinstance(error, AttachError) else "no"
+        )
     return replace(
         training,
         name=hello.name,
@@ -260,6 +264,7 @@ def _introduced(facts: ProcessFacts, path: Path, timeout_s: float) -> TrainingPr
         devices=hello.devices,
         step=step,
         attachable=True,
+        word="yes",
     )
 
 
@@ -294,5 +299,5 @@ def _without_agent(facts: ProcessFacts, proc: Path) -> TrainingProcess | None:
     except NoSuchProcess:
         return None
     except AttachError as error:
-        return replace(training, reason=str(error))
-    return replace(training, attachable=True, enters=True)
+        return replace(training, reason=str(error), word=error.word)
+    return replace(training, attachable=True, enters=True, word="enter")

@@ -38,6 +38,8 @@ class CannotEnter(EntryError):
 class OldPython(CannotEnter):
     """Its Python is too old, or it is none that can be entered."""
 
+    word = "python"
+
     def __init__(self, pid: int, version: str) -> None:
         super().__init__(
             f"process {pid} runs {version}, and tuimon enters CPython 3.10 and newer",
@@ -49,6 +51,8 @@ class OldPython(CannotEnter):
 class DataWorker(CannotEnter):
     """It only loads data for another process."""
 
+    word = "worker"
+
     def __init__(self, pid: int, training: int) -> None:
         super().__init__(
             f"process {pid} only loads data for the training {training}", f"attach to {training}", pid
@@ -58,12 +62,16 @@ class DataWorker(CannotEnter):
 class HeldProcess(CannotEnter):
     """A signal has stopped it."""
 
+    word = "stopped"
+
     def __init__(self, pid: int) -> None:
         super().__init__(f"process {pid} is stopped", f"continue it (kill -CONT {pid}), then attach", pid)
 
 
 class TracedProcess(CannotEnter):
     """A debugger holds it, and the kernel allows one only."""
+
+    word = "traced"
 
     def __init__(self, pid: int, tracer: int, name: str) -> None:
         super().__init__(
@@ -73,6 +81,8 @@ class TracedProcess(CannotEnter):
 
 class NoDebugger(CannotEnter):
     """There is no gdb here."""
+
+    word = "gdb"
 
     def __init__(self, pid: int) -> None:
         super().__init__(
@@ -85,12 +95,16 @@ class NoDebugger(CannotEnter):
 class NoRight(CannotEnter):
     """The kernel does not let this process look into that one."""
 
+    word = "right"
+
     def __init__(self, pid: int, why: str, remedy: str) -> None:
         super().__init__(f"process {pid} may not be entered: {why}", remedy, pid)
 
 
 class UnknownProgram(CannotEnter):
     """The functions to call cannot be found with certainty."""
+
+    word = "program"
 
     def __init__(self, pid: int, why: str) -> None:
         super().__init__(f"process {pid} cannot be entered: {why}", RUN, pid)

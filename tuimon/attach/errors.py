@@ -15,12 +15,17 @@ AttachError
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 #: The one line that makes a training visible.
 ADD_TO_SCRIPT = "add `tuimon.watch(model, optimizer)` to its script before the training loop"
 
 
 class AttachError(Exception):
     """Base: one line that says what happened, to which process, and what to do next."""
+
+    #: What stands in the way, in one word, for `tuimon list`.
+    word: ClassVar[str] = "no"
 
     def __init__(self, what: str, remedy: str, pid: int | None = None) -> None:
         super().__init__(f"{what}; {remedy}")
@@ -49,6 +54,8 @@ class NoSuchProcess(AttachError):
 class OtherUser(AttachError):
     """The process belongs to a user whose processes this one may not look into."""
 
+    word = "user"
+
     def __init__(self, pid: int | None, user: str) -> None:
         remedy = f"run tuimon as {user}" + ("" if user == "root" else ", or as root")
         super().__init__(f"{_process(pid)} belongs to user {user}", remedy, pid)
@@ -70,6 +77,8 @@ class NotPython(AttachError):
 
 class NoTorch(AttachError):
     """The process runs Python, but has not loaded PyTorch."""
+
+    word = "torch"
 
     def __init__(self, pid: int) -> None:
         super().__init__(
@@ -93,6 +102,8 @@ class NoAgent(AttachError):
 class StaleSocket(AttachError):
     """The agent is gone and left its socket file behind."""
 
+    word = "stale"
+
     def __init__(self, pid: int | None, path: object) -> None:
         super().__init__(
             f"the agent in {_process(pid)} has stopped listening at {path}",
@@ -104,6 +115,8 @@ class StaleSocket(AttachError):
 class NoAnswer(AttachError):
     """The agent takes connections, and says nothing."""
 
+    word = "silent"
+
     def __init__(self, pid: int | None, waited_s: float) -> None:
         super().__init__(
             f"the agent in {_process(pid)} did not answer within {waited_s:g} s",
@@ -114,6 +127,8 @@ class NoAnswer(AttachError):
 
 class WrongProtocol(AttachError):
     """The agent is of another version."""
+
+    word = "version"
 
     def __init__(self, pid: int | None, versions: str) -> None:
         super().__init__(
@@ -130,6 +145,8 @@ class WrongProtocol(AttachError):
 
 class Garbled(AttachError):
     """The agent sends what is no record."""
+
+    word = "garbled"
 
     def __init__(self, pid: int | None, why: str) -> None:
         super().__init__(

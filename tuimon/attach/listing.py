@@ -1,10 +1,11 @@
-"""What trains at another place: `tuimon list --json`, run there and read here."""
+"""Verbs of tuimon that run at another place and are read here: what trains there."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tuimon.attach.command import CommandConnection, CommandEnded
@@ -13,51 +14,67 @@ from tuimon.attach.place import Place
 from tuimon.attach.remote import CONNECT_S
 from tuimon.attach.remote_errors import NoClient, NoiseThere, NoWayThere
 
-#: Longest list that is read, bytes.
-_LIST_BYTES = 16 * 1024 * 1024
+#: Longest answer that is read, bytes.
+_ANSWER_BYTES = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a verb of tuimon that ran at another place left."""
+
+    code: int
+    out: bytes
+    #: The last lines of its stderr, and of what leads there.
+    said: tuple[str, ...] = ()
 
 
 def list_at(place: Place, tell: Callable[[str], None] | None = None) -> list[TrainingProcess]:
-    """The trainings of that place, as its own `tuimon list` finds them.
-
-    Args:
-        place: where.
-        tell: takes what the command that leads there says meanwhile, for the person at the
-            terminal, whom it may ask; without it nobody is asked.
+    """The trainings of that place, as its own `tuimon list` finds them; `tell` as for `run_at`.
 
     Raises:
         AttachError: there is no way, or no tuimon there.
     """
-    words = place.words("list", "--json", ask=tell is not None)
-    try:
-        command = CommandConnection(words, terminal=tell is not None)
-    except (FileNotFoundError, PermissionError):
-        raise NoClient(place.name, words[0]) from None
-    try:
-        heard = _heard(place, command, tell)
-    finally:
-        command.close()
-    found = _array(heard)
+    answer = run_at(place, ("list", "--json"), tell)
+    if answer.code != 0:
+        raise place.failure(answer.code, answer.said, answer.out)
+    found = _array(answer.out)
     if found is None:
-        raise NoiseThere(place.name, heard.decode(errors="replace").strip())
+        raise NoiseThere(place.name, answer.out.decode(errors="replace").strip())
     return [_training(place, item) for item in found]
 
 
-def _heard(place: Place, command: CommandConnection, tell: Callable[[str], None] | None) -> bytes:
-    """All that the command prints."""
-    heard = b""
+def run_at(place: Place, words: Sequence[str], tell: Callable[[str], None] | None = None) -> Answer:
+    """Run a verb of tuimon at that place, to its end.
+
+    Args:
+        place: where.
+        words: the verb and its arguments.
+        tell: takes what the command that leads there says meanwhile, for the person at the
+            terminal, whom it may ask; without it nobody is asked.
+
+    Raises:
+        AttachError: the way there cannot be tried, or does not end.
+    """
+    command_line = place.words(*words, ask=tell is not None)
+    try:
+        command = CommandConnection(command_line, terminal=tell is not None)
+    except (FileNotFoundError, PermissionError):
+        raise NoClient(place.name, command_line[0]) from None
+    out = b""
     # A person may have to look for a password first.
     deadline_s = time.monotonic() + CONNECT_S if tell is None else None
     try:
         while chunk := command.recv_until(deadline_s, tell):
-            heard += chunk
-            if len(heard) > _LIST_BYTES:
-                raise NoiseThere(place.name, heard.decode(errors="replace"))
+            out += chunk
+            if len(out) > _ANSWER_BYTES:
+                raise NoiseThere(place.name, out.decode(errors="replace"))
     except CommandEnded as ended:
-        raise place.failure(ended.code, ended.said, heard) from None
+        return Answer(ended.code, out, ended.said)
     except TimeoutError:
         raise NoWayThere(place.name, f"no answer within {CONNECT_S:g} s", place.attempt) from None
-    return heard
+    finally:
+        command.close()
+    return Answer(0, out)
 
 
 def _array(heard: bytes) -> list[dict[str, Any]] | None:
@@ -95,6 +112,7 @@ def _training(place: Place, item: dict[str, Any]) -> TrainingProcess:
         devices=words("devices"),
         step=told("step", int),
         attachable=item.get("attachable") is True,
+        word=told("attach", str) or ("yes" if item.get("attachable") is True else "no"),
         reason=told("reason", str),
         enters=item.get("enters") is True,
     )

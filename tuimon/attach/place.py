@@ -80,9 +80,14 @@ class Place:
         """What a person can try, to see whether the way there works."""
         return f"ssh {self.host} true" if self.host is not None else f"{self.name} true"
 
+    @property
+    def argument(self) -> str:
+        """How a person names it on the command line."""
+        return self.host if self.host is not None else f"--via {shlex.quote(self.name)}"
+
     def target(self, pid: int) -> str:
         """How a person names a process there on the command line."""
-        return f"{self.host}:{pid}" if self.host is not None else f"--via {shlex.quote(self.name)} {pid}"
+        return f"{self.argument}:{pid}" if self.host is not None else f"{self.argument} {pid}"
 
     def words(self, *arguments: str, ask: bool = False) -> list[str]:
         """The command that runs `tuimon ARGUMENTS` there; with `ask`, it may ask the person."""

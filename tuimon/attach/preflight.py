@@ -197,7 +197,7 @@ def _no_right(facts: ProcessFacts, proc: Path) -> NoRight:
     scope = ptrace_scope(proc)
     if scope == 3:
         return NoRight(facts.pid, "this machine forbids debuggers (kernel.yama.ptrace_scope is 3)", RUN)
-    if scope and not _may_trace_all():
+    if scope and not may_trace_all():
         return NoRight(
             facts.pid,
             f"this machine lets only root use debuggers (kernel.yama.ptrace_scope is {scope})",
@@ -205,10 +205,10 @@ def _no_right(facts: ProcessFacts, proc: Path) -> NoRight:
         )
     with suppress(OSError):
         # A process that changed its user, or asked for it, belongs to root in here.
-        if os.stat(proc / str(facts.pid)).st_uid != facts.uid and not _may_trace_all():
+        if os.stat(proc / str(facts.pid)).st_uid != facts.uid and not may_trace_all():
             why = "it hides its memory (it is not dumpable)"
             return NoRight(facts.pid, why, f"run tuimon as root, or {RUN}")
-    if not _may_trace_all() and _capabilities(proc / str(facts.pid)) & ~_capabilities(proc / "self"):
+    if not may_trace_all() and _capabilities(proc / str(facts.pid)) & ~_capabilities(proc / "self"):
         return NoRight(
             facts.pid,
             "it has capabilities that this process lacks",
@@ -228,7 +228,8 @@ def ptrace_scope(proc: Path = PROC) -> int | None:
     return None
 
 
-def _may_trace_all() -> bool:
+def may_trace_all() -> bool:
+    """Whether this process may look into any other, whatever `ptrace_scope` says below 3."""
     return bool(_capabilities(PROC / "self") >> 19 & 1)  # CAP_SYS_PTRACE
 
 

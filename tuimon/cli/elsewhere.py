@@ -11,11 +11,11 @@ import click
 
 from tuimon.attach.discovery import TrainingProcess
 from tuimon.attach.errors import AttachError
-from tuimon.attach.listing import list_at
+from tuimon.attach.listing import list_at, run_at
 from tuimon.attach.mailbox import Mailbox
 from tuimon.attach.place import Place
 from tuimon.attach.remote import CommandTransport, attach_through
-from tuimon.cli.exits import Failure
+from tuimon.cli.exits import FAILED, FINE, Failure
 from tuimon.cli.following import Until, Write, follow_source
 from tuimon.cli.list import table_lines
 from tuimon.session.session import Session
@@ -87,8 +87,8 @@ def choose(place: Place, verb: str) -> int:
         print("\n".join(table_lines(trainings)))
     if not open_ones:
         raise Failure(
-            f"no training on {place.name} that one can attach to; start one there, or see why with "
-            f"`tuimon doctor` there"
+            f"no training on {place.name} that one can attach to; start one there, or see "
+            f"`tuimon doctor {place.argument}`"
         )
     pids = [training.pid for training in open_ones]
     if tell is None:
@@ -117,6 +117,27 @@ def list_places(places: Sequence[Place]) -> tuple[list[TrainingProcess], list[st
         answers = list(pool.map(ask, places))
     found = [training for answer in answers if not isinstance(answer, str) for training in answer]
     return found, [answer for answer in answers if isinstance(answer, str)]
+
+
+def doctor_there(place: Place, pid: int | None, as_json: bool = False) -> int:
+    """Print what `tuimon doctor` says over there; its exit code.
+
+    Raises:
+        Failure: there is no way, no tuimon, or no such process there.
+    """
+    try:
+        words = ["doctor", *([] if pid is None else [str(pid)]), *(["--json"] if as_json else [])]
+        answer = run_at(place, words, listener())
+        # It has an answer to print, whether or not one can attach.
+        if answer.code not in (FINE, FAILED) or not answer.out.strip():
+            own = [line for line in answer.said if line.startswith("tuimon: ")]
+            if own:
+                raise Failure(f"on {place.name}: {own[-1].removeprefix('tuimon: ')}")
+            raise place.failure(answer.code, answer.said, answer.out)
+    except AttachError as error:
+        raise Failure(str(error)) from None
+    print(answer.out.decode(errors="replace"), end="")
+    return answer.code
 
 
 def listener() -> Callable[[str], None] | None:

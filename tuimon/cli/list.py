@@ -29,7 +29,8 @@ _NAME_WIDTH = 40
 def list_(hosts: tuple[str, ...], via: str | None, remote_command: str | None, as_json: bool) -> int:
     """List the PyTorch processes of this machine, and whether one can attach to them.
 
-    "yes": tuimon is inside; "enter": attaching brings it in; "no": for the reason below the table.
+    ATTACH says "yes": tuimon is inside; "enter": attaching brings it in; else what stands in the way, in
+    a word, explained below the table. `tuimon doctor PID` looks closer.
 
     With HOSTs, theirs instead, reached through ssh all at the same time; tuimon must be installed there.
     """
@@ -76,6 +77,7 @@ def _object(training: TrainingProcess) -> dict[str, object]:
         "step": training.step,
         "attachable": training.attachable,
         "enters": training.enters,
+        "attach": training.word,
         "reason": training.reason,
         "host": training.host,
     }
@@ -90,7 +92,7 @@ def _row(training: TrainingProcess) -> tuple[str, ...]:
         training.framework or "-",
         ", ".join(training.devices) or "-",
         "-" if training.step is None else str(training.step),
-        "enter" if training.enters else "yes" if training.attachable else "no",
+        training.word,
     )
 
 

@@ -13,6 +13,7 @@ import click
 from tuimon.cli.attach import attach
 from tuimon.cli.demo import demo
 from tuimon.cli.detach import detach
+from tuimon.cli.doctor import doctor
 from tuimon.cli.exits import FAILED, FINE, INTERRUPTED, USAGE, Failure, ReaderGone
 from tuimon.cli.explain import explain
 from tuimon.cli.list import list_
@@ -41,7 +42,7 @@ def tuimon(context: click.Context) -> int:
     return USAGE  # unless a verb says otherwise
 
 
-for _verb in (attach, list_, run_, record, detach, demo, explain, relay):
+for _verb in (attach, list_, run_, record, detach, doctor, demo, explain, relay):
     tuimon.add_command(_verb)
 
 
