@@ -68,6 +68,7 @@ def test_a_training_with_an_agent_introduces_itself(machine: ProcDouble, agents:
         devices=("cpu",),
         step=41,
         attachable=True,
+        word="yes",
         reason=None,
         socket=path,
     )

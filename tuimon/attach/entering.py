@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from tuimon.attach.errors import NoSuchProcess
 from tuimon.attach.gdb import queue_line
 from tuimon.attach.preflight import REMOTE, Interpreter, debugger, examine
 from tuimon.attach.process import PROC, ProcessFacts, is_running
+from tuimon.attach.stack import main_thread
 from tuimon.attach.warming import warm_kernels
 
 #: Until the line must have run. Between two instructions of the main thread it runs at once, so a main
@@ -137,7 +138,10 @@ def _wait(
         if not is_running(facts.pid, facts.start_time_ticks, proc):
             raise DiedEntering(facts.pid)
         if not told and waited_s > EXECUTING_S:
-            raise NotExecuting(facts.pid, round(waited_s))
+            where = None
+            with suppress(ProcessLookupError):
+                where = main_thread(facts.pid, proc).in_words()
+            raise NotExecuting(facts.pid, round(waited_s), where)
         if waited_s > ANSWERING_S:
             raise EntryFailed(facts.pid, f"its agent has not answered for {waited_s:.0f} s")
         time.sleep(_LOOK_S)

@@ -142,11 +142,13 @@ class DebuggerStuck(EntryError):
 class NotExecuting(EntryError):
     """The main thread is inside one long call, and Python code is what it would have to run."""
 
-    def __init__(self, pid: int, waited_s: float) -> None:
+    def __init__(self, pid: int, waited_s: float, where: str | None = None) -> None:
+        at = "" if where is None else f" ({where})"
         super().__init__(
-            f"process {pid} is not executing Python: its main thread has been in one call for {waited_s:g} s",
-            "it may hang in a collective, a lock or a wait for data; "
-            "attach again once it goes on (nothing was changed in it)",
+            f"process {pid} is not executing Python: its main thread has been in one call for "
+            f"{waited_s:g} s{at}",
+            "it may hang in a collective, a lock or a wait for data; attach again once it goes on (nothing "
+            f"was changed in it); `tuimon doctor {pid}` shows where it is",
             pid,
         )
 

@@ -131,7 +131,7 @@ def doctor_there(place: Place, pid: int | None, as_json: bool = False) -> int:
         # It has an answer to print, whether or not one can attach.
         if answer.code not in (FINE, FAILED) or not answer.out.strip():
             own = [line for line in answer.said if line.startswith("tuimon: ")]
-            if own:
+            if own and answer.code == FAILED:
                 raise Failure(f"on {place.name}: {own[-1].removeprefix('tuimon: ')}")
             raise place.failure(answer.code, answer.said, answer.out)
     except AttachError as error:
