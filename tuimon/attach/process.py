@@ -92,7 +92,11 @@ def runs_python(facts: ProcessFacts, proc: Path = PROC) -> bool:
     names = [Path(word).name for word in facts.command[:1]]
     with suppress(OSError):
         names.append(Path(os.readlink(proc / str(facts.pid) / "exe")).name)
-    return any(_PYTHON.fullmatch(name) for name in names) or b"/libpython" in _maps(facts, proc)
+    if any(_PYTHON.fullmatch(name) for name in names):
+        return True
+    # Under another name, or inside of another program: by its libraries.
+    maps = _maps(facts, proc)
+    return any(mark in maps for mark in (b"/libpython", b".cpython-3", b"/libtorch_python"))
 
 
 def has_torch(facts: ProcessFacts, proc: Path = PROC) -> bool:
