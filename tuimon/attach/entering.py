@@ -69,7 +69,8 @@ def enter(
         if found is not None:
             return found
         interpreter = examine(facts, proc)
-        kernels = warm_kernels(facts, tell, stopped, proc)
+        # Whoever names them has seen to it, or wants to do without.
+        kernels = None if "kernels" in options else warm_kernels(facts, tell, stopped, proc)
         if stopped():
             raise GivenUp(facts.pid)
         tell(announcement(facts.pid))
