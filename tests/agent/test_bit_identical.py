@@ -16,6 +16,7 @@ import pytest
 import train_randomly
 from observing import PATIENCE_S, complaints, received, subscribed
 
+from tuimon.records.criterion import Evaluation
 from tuimon.records.record import Record
 from tuimon.records.sample import Bye, Sample
 from tuimon.wire.commands import Detach, encode_command
@@ -71,6 +72,8 @@ def test_watched_at_every_step_by_two_viewers_of_which_one_is_stuck(
     # The last one always arrives; a slow reader may miss some in between.
     assert steps[-1] == train_randomly.STEPS
     assert steps == sorted(set(steps))
+    passes = [(record.step, record.batches) for record in records if isinstance(record, Evaluation)]
+    assert passes == [(step, 1) for step in range(25, train_randomly.STEPS + 1, 25)]
     assert isinstance(records[-1], Bye)
     assert records[-1].reason == "finished"
 

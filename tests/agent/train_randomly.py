@@ -1,6 +1,6 @@
 """A training that draws from every generator there is; prints a digest of all that it leaves.
 
-Arguments: "bare"; "watched" (from the first step to the last); "closed" (until the middle); "entered" (by a
+It validates now and then. Arguments: "bare"; "watched" (from the first step to the last); "closed" (until the middle); "entered" (by a
 thread, in mid-run, to the last step); or "detached" (so, and left again). Where it is watched it says the
 socket's path when it has begun to be, and goes on when a line comes back; "detached" waits for a second line
 in the middle.
@@ -51,6 +51,15 @@ def enter():
     print(watcher.current().path, flush=True)
 
 
+def validated(model):
+    model.eval()
+    with torch.inference_mode():
+        out = model(torch.randn(12, 1, 8, 8))
+        loss = nn.functional.cross_entropy(out, torch.randint(10, (12,)), label_smoothing=0.1)
+    model.train()
+    return loss.item()
+
+
 def main(mode):
     torch.set_num_threads(1)
     torch.manual_seed(3)
@@ -85,6 +94,8 @@ def main(mode):
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         losses.append(loss.item())
+        if step % 25 == 24:
+            losses.append(validated(model))
     state = {f"{i}.{k}": v for i, s in optimizer.state_dict()["state"].items() for k, v in s.items()}
     left = {
         "model": digest(model.state_dict()),

@@ -77,8 +77,9 @@ class Agent:
         #: Finds the models where nobody named them.
         self.discovery: Discovery | None = None
         self.criteria = CriterionProbe(
-            self.meter, self._modes, Passes(lambda: self.optimizers.step, schedule, publish), self._evaluated
-        )
+            self.meter, self.inventory, Passes(lambda: self.optimizers.step, schedule, publish),
+            self._evaluated,
+        )  # fmt: skip
         self._window_handles: list[RemovableHandle] = []
         self.commands: list[Command] = []
         self._armed = self._outdated = self._closed = False
@@ -163,9 +164,6 @@ class Agent:
     def _fail(self, reason: str) -> None:
         self.stop()
         self._leave(f"disarmed: {reason}")
-
-    def _modes(self) -> list[bool]:
-        return [root.training for _, root in self.inventory.roots()]
 
     def _evaluated(self) -> None:
         # Validation is no wait for data.

@@ -1,15 +1,17 @@
 """Loss functions, seen without help: the terms of a training step, and passes of validation.
 
 The functions of C that `torch.nn.functional` calls are wrapped for as long as the agent is there: validation
-happens between training steps, where there are no windows. Calls pass straight through, and what is not to
-be observed costs two tenths of a microsecond.
+happens between training steps, where there are no windows. Calls pass straight through. On one EPYC core
+(torch 2.13) a training's call outside of windows takes 0.4 us longer, a call of validation 9 us, and where
+its labels are read 40 us and more (64 samples of 10 classes; see `labels` for the bounds).
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,6 +23,7 @@ from tuimon.agent.readings import read, readable
 from tuimon.agent.terms import Terms
 
 if TYPE_CHECKING:
+    from tuimon.agent.inventory import Inventory
     from tuimon.agent.meter import Meter
     from tuimon.records.criterion import Criterion
 
@@ -30,15 +33,15 @@ class CriterionProbe:
 
     Args:
         meter: takes what observing costs.
-        modes: `training` of each watched model.
+        inventory: the models, whose mode tells training from validation.
         passes: takes what is called between training steps.
         evaluated: told of each such call.
     """
 
     def __init__(
-        self, meter: Meter, modes: Callable[[], list[bool]], passes: Passes, evaluated: Callable[[], None]
+        self, meter: Meter, inventory: Inventory, passes: Passes, evaluated: Callable[[], None]
     ) -> None:
-        self._meter, self._modes, self._passes, self._evaluated = meter, modes, passes, evaluated
+        self._meter, self._inventory, self._passes, self._evaluated = meter, inventory, passes, evaluated
         self._terms = Terms()
         self._patches: list[tuple[Any, str, Any, Any]] = []
         self._installed = self._armed = False
@@ -104,8 +107,7 @@ class CriterionProbe:
 
     def before_backward(self) -> None:
         """The losses so far are those of one microbatch."""
-        if not any(self._modes()):
-            self._trains_in_eval = True
+        self._trains_in_eval = self._trains_in_eval or self._inventory.evaluates
         self._guarded(self._passes.begin_backward)
         self._terms.begin_backward()
 
@@ -152,7 +154,7 @@ class CriterionProbe:
 
     def _in_eval(self) -> bool:
         """Whether a loss with gradients is one of validation all the same: who forgets `no_grad`."""
-        return bool(self._steps) and not self._trains_in_eval and not any(self._modes() or (True,))
+        return self._steps > 0 and not self._trains_in_eval and self._inventory.evaluates
 
     def _guarded(self, act: Callable[..., None], *args: Any) -> None:
         """A tensor of a kind not met before ends this probe, and only this one."""
@@ -172,14 +174,32 @@ class CriterionProbe:
             return
         self._called = True
         self._meter.calls += 1
-        # Modes that look at functions (a default device, a logger) do not see ours.
-        with torch._C.DisableTorchFunction(), torch.inference_mode(False), torch.no_grad():
-            trains = call.result.requires_grad and not self._in_eval()
-            if not trains:
-                evaluates = not self._trains_in_eval and not any(self._modes() or (True,))
-                self._passes.take(call, evaluates)
+        with _undisturbed():
+            if not call.result.requires_grad or self._in_eval():
+                self._passes.take(call, not self._trains_in_eval and self._inventory.evaluates)
                 self._evaluated()
                 return
             self._passes.close()
             if self._armed:
                 self._terms.add(call.function.name, read(call, self._terms.wants_labels, self._steps))
+
+
+_modes: Callable[[], int] = getattr(torch._C, "_len_torch_function_stack", lambda: 1)
+
+
+@contextlib.contextmanager
+def _all_off() -> Iterator[None]:
+    # Modes that look at functions (a default device, a logger) do not see ours. What is made in inference
+    # mode could not be added to outside of it.
+    with torch._C.DisableTorchFunction(), torch.inference_mode(False), torch.no_grad():
+        yield
+
+
+def _undisturbed() -> contextlib.AbstractContextManager[None]:
+    """Where computing has no effect on what is recorded, and none is had on it. Mostly that is so already."""
+    if torch.is_grad_enabled() or torch.is_inference_mode_enabled() or _modes():
+        return _all_off()
+    return _NOTHING
+
+
+_NOTHING = contextlib.nullcontext()

@@ -80,6 +80,18 @@ class Inventory:
         for name, root in living:
             yield (f"{name}." if len(living) > 1 else ""), root
 
+    @property
+    def evaluates(self) -> bool:
+        """Whether there are roots, and all of them are in eval mode. 0.3 us for one."""
+        found = False
+        for known in tuple(self._roots.values()):
+            root = known()
+            if root is not None:
+                if root.training:
+                    return False
+                found = True
+        return found
+
     def refresh(self) -> bool:
         """Take stock again; return whether parameters or modules came, went or changed places."""
         found = tuple(id(x) for _, root in self.roots() for x in (*root.modules(), *root.parameters()))

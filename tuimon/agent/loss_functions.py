@@ -94,7 +94,7 @@ LOSS_FUNCTIONS = (
 )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Call:
     """One call of a loss function: its arguments, read by position, and its result."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,7 +21,7 @@ _ORDINARY = (torch.Tensor, torch.nn.Parameter)
 _in_backward: Callable[[], int] = getattr(torch._C, "_current_graph_task_id", lambda: -1)
 _modes: Callable[[], int] = getattr(torch._C, "_len_torch_dispatch_stack", lambda: 0)
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Reading:
     """What one call is worth."""
 
@@ -69,8 +69,8 @@ def read(call: Call, labels: bool, turn: int) -> Reading:
     elif reduction == "sum" and function.per_row:
         value, reduction = value / max(n, 1), "batchmean"
     # A batch whose targets are all ignored has a mean of NaN that counts for nothing.
-    reading = Reading(value, reduction, n, weight, whole if n else 0.0, classes)
-    return replace(reading, labels=read_labels(call, turn)) if labels else reading
+    found = read_labels(call, turn) if labels else None
+    return Reading(value, reduction, n, weight, whole if n else 0.0, classes, found)
 
 
 def _counted(call: Call, n: int) -> tuple[int, float]:
