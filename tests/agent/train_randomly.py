@@ -1,9 +1,9 @@
 """A training that draws from every generator there is; prints a digest of all that it leaves.
 
-It validates now and then. Arguments: "bare"; "watched" (from the first step to the last); "closed" (until the middle); "entered" (by a
-thread, in mid-run, to the last step); or "detached" (so, and left again). Where it is watched it says the
-socket's path when it has begun to be, and goes on when a line comes back; "detached" waits for a second line
-in the middle.
+It validates now and then. Arguments: "bare"; "watched" (from the first step to the last); "closed" (until the
+middle); "entered" (by a thread, in mid-run, to the last step); or "detached" (so, and left again). Where it
+is watched it says the socket's path when it has begun to be, and goes on when a line comes back; "detached"
+waits for a second line in the middle.
 """
 
 import hashlib

@@ -1,0 +1,48 @@
+"""Labels and validation of a loop that was entered in mid-run, beside its own account of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from looping import Run, close
+
+Observed = Callable[..., Run]
+
+
+def test_it_computes_what_it_computes_alone(observed: Observed) -> None:
+    run = observed("validating.py")
+    assert run.said == run.bare
+    assert run.hello["probes"]["criteria"] == "on"
+
+
+def test_a_step_tells_its_loss_term_labels_predictions_and_accuracy(observed: Observed) -> None:
+    run = observed("validating.py")
+    # At the first samples it may have been entered in the middle of a step.
+    for sample, truth in run.pairs(skip=1):
+        (term,) = sample["criteria"]
+        assert (term["name"], term["reduction"], term["calls"], term["classes"]) == (
+            "cross_entropy", "mean", 2, 5,
+        )  # fmt: skip
+        assert close(term["value"], truth["loss"], 2.0**-20)
+        assert close(term["accuracy"], truth["accuracy"], 2.0**-40)
+        assert term["labels"] == {"counts": truth["labels"], "rest": 0}
+        assert term["predictions"] == {"counts": truth["predictions"], "rest": 0}
+        assert term["n"] == term["judged"] == sum(truth["labels"].values())
+        # The loss shown is that of backward, with the division undone.
+        assert (sample["microbatches"], sample["loss_divisor"]) == (2, 2)
+
+
+def test_each_validation_pass_is_one_evaluation(observed: Observed) -> None:
+    run = observed("validating.py")
+    truths = {line["step"]: line["validated"] for line in run.said if "validated" in line}
+    evaluations = run.recording.events("evaluation")
+    assert len(evaluations) >= 3
+    for one in evaluations:
+        truth, (term,) = truths[one["step"]], one["criteria"]
+        assert (one["batches"], term["n"]) == (3, sum(truth["labels"].values()))
+        assert close(one["loss"], truth["val_loss"], 2.0**-20)
+        # Before `--every 1` arrived, the budget let it look at the labels of some batches only.
+        if term["judged"] == term["n"]:
+            assert close(one["accuracy"], truth["val_accuracy"], 2.0**-40)
+            assert term["labels"] == {"counts": truth["labels"], "rest": 0}
+    assert evaluations[-1]["criteria"][0]["judged"] == evaluations[-1]["criteria"][0]["n"]
