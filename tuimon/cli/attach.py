@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tuimon.attach.place import Place
     from tuimon.attach.source import Source
     from tuimon.cli.following import OpenSource
+    from tuimon.session.replay import Replay
     from tuimon.wire.commands import Cadence
 
 
@@ -37,7 +38,7 @@ def attach(
     budget: float | None,
     activations: str,
 ) -> int:
-    """Open the monitor on the training TARGET, a process id that `tuimon list` shows.
+    """Open the monitor on the training TARGET: a process id that `tuimon list` shows, or a recording.
 
     HOST:PID or USER@HOST:PID is a training on another machine, reached through ssh; HOST alone lets you
     choose from its list. tuimon must be installed there too.
@@ -56,6 +57,10 @@ def attach(
     cadence = None if every is None and budget is None else Cadence(every, budget)
     if named.place is not None:
         return _attach_there(named.place, named.pid, cadence, options)
+    if named.recording is not None:
+        from tuimon.cli.replay import play
+
+        return play(named.recording)
     assert named.pid is not None
     if has_screen():
         return open_screen(named.pid, cadence=cadence, options=options)
@@ -142,8 +147,8 @@ def show(
     from tuimon.cli.lines import parting_lines
     from tuimon.tui.app import MonitorApp
 
-    def opened(deliver: Callable[[Event], None]) -> Source | Entrance:
-        source: Source | Entrance
+    def opened(deliver: Callable[[Event], None]) -> Source | Entrance | Replay:
+        source: Source | Entrance | Replay
 
         def pass_on(event: Event) -> None:
             if cadence is not None and isinstance(event, Connected):

@@ -14,6 +14,7 @@ from tuimon.attach.process import process_facts
 from tuimon.attach.source import Source
 from tuimon.cli.following import Write
 from tuimon.cli.lines import last_step, number, percent
+from tuimon.cli.recordfile import RecordFile
 from tuimon.records.alert import AlertState, Severity
 from tuimon.session.change import AlertChanged, Change
 from tuimon.session.follow import follow
@@ -36,8 +37,8 @@ class Beside:
         meeting: where trainings announce themselves.
         ended: set once the command has ended.
         writes: what takes the changes of the sessions.
+        kept: where they are recorded.
         fail_on: the level of alerts to look out for.
-        histograms: whether what is written needs them.
     """
 
     def __init__(
@@ -45,12 +46,12 @@ class Beside:
         meeting: Meeting,
         ended: threading.Event,
         writes: Sequence[Write],
+        kept: RecordFile | None = None,
         fail_on: Severity | None = None,
-        *,
-        histograms: bool = False,
     ) -> None:
-        self._meeting, self._ended, self._writes, self._fail_on = meeting, ended, tuple(writes), fail_on
-        self._subscribe = Subscribe(histograms=histograms)
+        self._meeting, self._ended, self._kept, self._fail_on = meeting, ended, kept, fail_on
+        self._writes = tuple(writes) if kept is None else (*writes, kept.write)
+        self._subscribe = Subscribe(histograms=kept is not None)
         self._followed: list[tuple[Member, Session]] = []
         self._unheard: dict[int, str] = {}
         self._alone_since_s: float | None = None
@@ -59,6 +60,13 @@ class Beside:
 
     def follow(self) -> None:
         """Follow what there is to follow until the command has ended."""
+        try:
+            self._follow_all()
+        finally:
+            if self._kept is not None:
+                self._kept.close()
+
+    def _follow_all(self) -> None:
         while True:
             over = self._ended.is_set()
             member = self._next(over)
@@ -101,6 +109,8 @@ class Beside:
             return attach_to(member.pid, deliver, self._subscribe)
 
         def left_behind() -> bool:
+            if self._kept is not None:
+                self._kept.commit_if_due()
             return self._ended.is_set() and _goes_on(member)
 
         try:

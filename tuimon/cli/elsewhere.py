@@ -54,11 +54,16 @@ def reached(
 
 
 def follow_there(
-    transport: CommandTransport, write: Write, until: Until | None = None, cadence: Cadence | None = None
+    transport: CommandTransport,
+    write: Write,
+    until: Until | None = None,
+    cadence: Cadence | None = None,
+    *,
+    histograms: bool = False,
 ) -> int:
     """Follow it without a screen; see `follow_source`."""
     return follow_source(
-        lambda deliver: attach_through(transport, deliver, Subscribe(histograms=False)),
+        lambda deliver: attach_through(transport, deliver, Subscribe(histograms=histograms)),
         write,
         until,
         cadence=cadence,

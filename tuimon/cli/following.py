@@ -21,6 +21,7 @@ from tuimon.records.alert import AlertState, Severity
 from tuimon.session.change import AlertChanged, Change, ConnectionChanged, Sampled
 from tuimon.session.connection import ConnectionState
 from tuimon.session.follow import follow
+from tuimon.session.replay import Replay
 from tuimon.session.session import Session
 from tuimon.wire.commands import Cadence, Subscribe
 
@@ -31,7 +32,7 @@ PATIENCE_S = 10.0
 Write = Callable[[Session, Change], None]
 
 #: Makes a source, not started yet, from the function that it shall deliver to.
-OpenSource = Callable[[Callable[[Event], None]], Source | Entrance]
+OpenSource = Callable[[Callable[[Event], None]], Source | Entrance | Replay]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +84,9 @@ def follow_source(
         Failure: there is no agent to be found or none that answers.
     """
     session = session or Session()
-    sources: list[Source | Entrance] = []
+    sources: list[Source | Entrance | Replay] = []
 
-    def opened(deliver: Callable[[Event], None]) -> Source | Entrance:
+    def opened(deliver: Callable[[Event], None]) -> Source | Entrance | Replay:
         sources.append(open_source(deliver))
         return sources[0]
 

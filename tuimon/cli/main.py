@@ -19,6 +19,7 @@ from tuimon.cli.explain import explain
 from tuimon.cli.list import list_
 from tuimon.cli.record import record
 from tuimon.cli.relay import relay
+from tuimon.cli.replay import replay
 from tuimon.cli.run import run as run_
 from tuimon.version import __version__
 
@@ -42,7 +43,7 @@ def tuimon(context: click.Context) -> int:
     return USAGE  # unless a verb says otherwise
 
 
-for _verb in (attach, list_, run_, record, detach, doctor, demo, explain, relay):
+for _verb in (attach, list_, run_, record, replay, detach, doctor, demo, explain, relay):
     tuimon.add_command(_verb)
 
 

@@ -35,6 +35,9 @@ LEVELS = ("info", "warning", "critical")
 @every_option
 @budget_option
 @activations_option
+@click.option(
+    "-o", "output", type=click.Path(), metavar="FILE", help="Record into FILE, too: for `tuimon replay`."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @click.option("--tensors", is_flag=True, help="With --json: the numbers of every tensor, too.")
 @click.option(
@@ -51,11 +54,13 @@ def record(
     every: int | None,
     budget: float | None,
     activations: str,
+    output: str | None,
     as_json: bool,
     tensors: bool,
     fail_on: str | None,
 ) -> int:
-    """Follow the training TARGET (a process id, or HOST:PID) and print what is observed, line by line.
+    """Follow the training TARGET (a process id, HOST:PID or a recording) and print what is observed,
+    line by line.
 
     What the training remembers from before comes first. Ends with the training, with one of the limits,
     or with Ctrl-C; the last line says what fired. A training that tuimon is not inside yet is entered: it
@@ -72,18 +77,42 @@ def record(
     from tuimon.records.alert import Severity
     from tuimon.wire.commands import Cadence
 
-    write = json_writer(tensors) if as_json else text_writer()
+    write, kept = json_writer(tensors) if as_json else text_writer(), None
+    if output is not None:
+        from tuimon.cli.recordfile import RecordFile
+
+        kept = RecordFile(output)
+        write = both(write, kept.write)
     until = Until(steps, for_s, None if fail_on is None else Severity[fail_on.upper()])
     cadence = None if every is None and budget is None else Cadence(every, budget)
     options = {"every": every, "budget": budget, "activations": activations}
-    if named.place is None:
-        assert named.pid is not None
-        return follow_process(named.pid, write, until, cadence=cadence, options=options)
+    try:
+        if named.recording is not None:
+            from tuimon.cli.replay import play_lines
 
-    from tuimon.cli.elsewhere import choose, follow_there, reached
+            return play_lines(named.recording, write, until)
+        if named.place is None:
+            assert named.pid is not None
+            return follow_process(
+                named.pid, write, until, cadence=cadence, histograms=kept is not None, options=options
+            )
+        from tuimon.cli.elsewhere import choose, follow_there, reached
 
-    with reached(named.place, named.pid or choose(named.place, "record"), options) as transport:
-        return follow_there(transport, write, until, cadence)
+        with reached(named.place, named.pid or choose(named.place, "record"), options) as transport:
+            return follow_there(transport, write, until, cadence, histograms=kept is not None)
+    finally:
+        if kept is not None:
+            kept.close()
+
+
+def both(first: Write, second: Write) -> Write:
+    """Writes to the one, then to the other."""
+
+    def write(session: Session, change: Change) -> None:
+        first(session, change)
+        second(session, change)
+
+    return write
 
 
 def text_writer() -> Write:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import click
 
 from tuimon.cli.exits import ALERTED, FINE
-from tuimon.cli.quantities import share_ratio
+from tuimon.cli.options import activations_option, budget_option, every_option
 from tuimon.cli.record import LEVELS
 
 if TYPE_CHECKING:
     from tuimon.attach.meeting import Meeting
     from tuimon.cli.child import Command
     from tuimon.cli.following import Write
+    from tuimon.cli.recordfile import RecordFile
 
 #: How often to look whether a process of the command has loaded PyTorch, seconds.
 _LOOK_S = 0.1
@@ -28,6 +29,12 @@ _LOOK_S = 0.1
 )
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.option(
+    "--record",
+    type=click.Path(),
+    metavar="FILE",
+    help="Record the run into FILE, for `tuimon replay`; added to the runs that are in it.",
+)
+@click.option(
     "--events",
     type=click.Path(),
     metavar="FILE",
@@ -38,23 +45,12 @@ _LOOK_S = 0.1
     type=click.Choice(LEVELS),
     help="Exit with code 3 if an alert of this level or above fired and the command itself succeeded.",
 )
-@click.option(
-    "--every", type=click.IntRange(min=1), metavar="N", help="Observe every N steps, whatever it costs."
-)
-@click.option(
-    "--budget",
-    type=share_ratio,
-    metavar="SHARE",
-    help="Share of the training's time to use, such as 1% or 0.01.  [default: 1%]",
-)
-@click.option(
-    "--activations",
-    type=click.Choice(("auto", "eager-step")),
-    default="auto",
-    help="eager-step: run observed steps of a compiled model uncompiled, to see its layers; not bit-neutral.",
-)
+@every_option
+@budget_option
+@activations_option
 def run(
     command: tuple[str, ...],
+    record: str | None,
     events: str | None,
     fail_on: str | None,
     every: int | None,
@@ -76,18 +72,23 @@ def run(
     from tuimon.cli.interpreter import relaunched
 
     written = [] if events is None else [EventFile(events).write]
+    kept = None
+    if record is not None:
+        from tuimon.cli.recordfile import RecordFile
+
+        kept = RecordFile(record, "nothing was started")
     with Meeting() as meeting:
         options = {"every": every, "budget": budget, "activations": activations}
         environment = meeting.environment(options, os.environ)
         child = Command(relaunched(command, str(LAUNCHER)), environment)
-        told, alerted = _watch(child, meeting, written, fail_on)
+        told, alerted = _watch(child, meeting, written, kept, fail_on)
         code = child.exit_code()
     print(f"tuimon: {told}", file=sys.stderr)
     return ALERTED if code == FINE and alerted else code
 
 
 def _watch(
-    child: Command, meeting: Meeting, written: Sequence[Write], fail_on: str | None
+    child: Command, meeting: Meeting, written: Sequence[Write], kept: RecordFile | None, fail_on: str | None
 ) -> tuple[str, bool]:
     """Follow the command to its end; what is to be told of it, and whether an alert asked for fired."""
     while not meeting.members():
@@ -97,6 +98,7 @@ def _watch(
     from tuimon.cli.beside import Beside
     from tuimon.records.alert import Severity
 
-    beside = Beside(meeting, child.ended, written, None if fail_on is None else Severity[fail_on.upper()])
+    level = None if fail_on is None else Severity[fail_on.upper()]
+    beside = Beside(meeting, child.ended, written, kept, level)
     beside.follow()
     return beside.summary(), beside.alerted

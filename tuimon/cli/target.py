@@ -6,6 +6,7 @@ import os
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-_FORMS = "a process id, or HOST:PID for one on another machine"
+_FORMS = "a process id, HOST:PID for one on another machine, or a recording"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,8 @@ class Target:
     pid: int | None
     #: None: this machine.
     place: Place | None = None
+    #: A file, instead of a training that runs.
+    recording: Path | None = None
 
 
 def place_options(verb: _F) -> _F:
@@ -66,7 +69,6 @@ def read_target(text: str | None, via: str | None, remote_command: str | None) -
     """What TARGET and the options that lead elsewhere name.
 
     Raises:
-        Failure: it names a file.
         click.UsageError: it names nothing known.
     """
     command = _words("--remote-command", remote_command)
@@ -78,7 +80,8 @@ def read_target(text: str | None, via: str | None, remote_command: str | None) -
         raise _wrong(f"Missing argument 'TARGET': {_FORMS}.")
     if _is_pid(text):
         return Target(int(text))
-    _refuse_file(text)
+    if os.path.exists(text) or os.sep in text:
+        return Target(None, recording=Path(text))
     host, colon, pid = text.rpartition(":")
     if colon and _is_pid(pid) and not host.endswith(":"):
         return Target(int(pid), host_place(host, command))
@@ -143,8 +146,7 @@ def complete_target(
 def _refuse_file(text: str) -> None:
     if os.path.exists(text):
         raise Failure(
-            f"{text} is a file, and this version opens running trainings only; "
-            "`tuimon list` shows their process ids"
+            f"{text} is a file, not a training that runs; `tuimon list` shows the process ids of those"
         )
 
 
