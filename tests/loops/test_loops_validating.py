@@ -43,7 +43,8 @@ def test_each_validation_pass_is_one_evaluation(observed: Observed) -> None:
         assert (one["batches"], term["n"]) == (3, sum(truth["labels"].values()))
         assert close(one["loss"], truth["val_loss"], 2.0**-20)
         # Until `--every 1` arrives, the budget lets it look at the labels of the first batch, or of more.
-        told = {truth["accuracy_of_first"][0]: truth["accuracy_of_first"][1], term["n"]: truth["val_accuracy"]}
+        of_first, accuracy_of_first = truth["accuracy_of_first"]
+        told = {of_first: accuracy_of_first, term["n"]: truth["val_accuracy"]}
         if term["judged"] in told:
             checked += 1
             assert close(one["accuracy"], told[term["judged"]], 2.0**-40)
