@@ -22,32 +22,9 @@ def enter_when_told(pipe: int) -> None:
     with os.fdopen(pipe) as asked:
         if not asked.readline():
             return
-    try:
-        from tuimon.agent.enter import enter
-    except ImportError:
-        watch_at_the_next_step()
-        return
+    from tuimon.agent.enter import enter
+
     enter({"how": "injected"})
-
-
-def watch_at_the_next_step() -> None:
-    """Until `enter` exists: watch what the optimizer steps, from the training's own thread."""
-    import gc
-
-    from torch import nn
-    from torch.optim import optimizer as module
-
-    import tuimon
-
-    def hook(optimizer, args, kwargs):  # type: ignore[no-untyped-def]
-        handle.remove()
-        modules = [o for o in gc.get_objects() if issubclass(type(o), nn.Module)]
-        children = {id(child) for m in modules for child in m.children()}
-        mine = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        roots = [m for m in modules if id(m) not in children and any(id(p) in mine for p in m.parameters())]
-        tuimon.watch(roots if len(roots) > 1 else roots[0], every=1)
-
-    handle = module.register_optimizer_step_post_hook(hook)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,12 @@ class Mark:
     def written(self) -> bool:
         """Whether it has another version, or other memory, than it had."""
         tensor = self._tensor()
-        return tensor is not None and (tensor._version != self._version or _place(tensor) != self._place)
+        if tensor is None:
+            return False
+        place = _place(tensor)
+        # What FSDP gathers for a while has memory now and then only, and is no weight that is stepped.
+        moved = place != self._place and place != 0 and self._place != 0
+        return moved or tensor._version != self._version
 
     def differs(self) -> bool:
         """Whether the numbers are others; False where none were taken."""
@@ -60,7 +65,7 @@ def _plain(tensor: torch.Tensor) -> bool:
 
 def _some(tensor: torch.Tensor) -> torch.Tensor | None:
     """The bytes of a few elements (as numbers, a NaN would differ from itself); None where not readable."""
-    if not _plain(tensor) or not tensor.is_cpu or not tensor.is_contiguous():
+    if not tensor.is_cpu or not _place(tensor) or not tensor.is_contiguous():
         return None
     flat = tensor.detach().view(-1)
     return flat[:: max(1, len(flat) // COMPARED)].clone().view(torch.uint8)
