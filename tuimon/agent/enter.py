@@ -59,7 +59,7 @@ def enter(options: Mapping[str, Any]) -> None:
     wait_for_goodbyes()
 
     def make() -> Watcher:
-        schedule = Schedule(asked.budget, asked.every)
+        schedule = Schedule(asked.budget, asked.every, joins_late=asked.how == "injected")
         return Watcher(asked.name, schedule, reference.BACKEND, asked.directory, asked.leave_after_s)
 
     watcher, new = joined(make)
@@ -71,6 +71,7 @@ def enter(options: Mapping[str, Any]) -> None:
             # What this thread has used so far, or the training has waited, is a part of what watching costs.
             own_s = time.thread_time() if asked.how == "injected" else time.monotonic() - began_s
             watcher.agent.meter.own_s += own_s
+            watcher.agent.schedule.owe(own_s)
             if asked.activations == "eager-step":
                 watcher.agent.run_observed_steps_uncompiled()
             watcher.discover(here=asked.how == "run")
