@@ -105,6 +105,27 @@ def test_ranks_are_watched_and_nobody_else(start: Start, tmp_path: Path, how: st
     assert err[-1].endswith(f"not followed: rank 1 of 2 (process {other})")
 
 
+def test_a_launchers_pid_stands_for_its_ranks(start: Start, tmp_path: Path) -> None:
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2)
+    enough = tmp_path / "enough"
+    running = run(start, PYTHON, *torchrun, RANKS, "until", enough)
+    assert running.stdout is not None
+    launcher = int(running.stdout.readline().split()[-1])
+    _, out, _ = ran(start("-m", "tuimon", "list", "--json"))
+    mine = [one for one in json.loads("".join(out)) if one["launcher"] == launcher]
+    assert sorted((one["rank"], one["world_size"]) for one in mine) == [(0, 2), (1, 2)]
+    # The launcher itself is no training, but its pid will do, and so will that of `tuimon run`.
+    assert launcher not in [one["pid"] for one in json.loads("".join(out))]
+    first = next(one["pid"] for one in mine if one["rank"] == 0)
+    for pid in (launcher, running.pid):
+        code, out, err = ran(start("-m", "tuimon", "record", pid, "--json", "--steps", 2))
+        assert code == 0
+        assert json.loads(out[0])["pid"] == first
+        assert err == [f"following rank 0 of 2, process {first}; 1 more not followed"]
+    enough.touch()
+    assert ran(running)[0] == 0
+
+
 def test_an_alert_fails_a_command_that_succeeds(start: Start) -> None:
     code, _, err = ran(run(start, "--fail-on", "critical", PYTHON, TRAINED, 12, 0, "nan"))
     assert code == 3

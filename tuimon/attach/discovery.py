@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,22 +34,12 @@ from tuimon.attach.process import (
     runs_python,
     runtime_directory,
 )
+from tuimon.attach.ranks import Processes, Training
 from tuimon.attach.source import Source
 from tuimon.attach.transport import UnixTransport, user_name
 from tuimon.wire.commands import Subscribe
 from tuimon.wire.paths import directory_candidates, socket_path
 from tuimon.wire.unix import is_listening
-
-#: In the command line of what a training starts for its own purposes, and of launchers: none of
-#: these trains. Ranks made with `torch.multiprocessing.spawn` look like this too; they are
-#: found by the agent inside them.
-_HELPERS = (
-    "multiprocessing.spawn",
-    "multiprocessing.forkserver",
-    "multiprocessing.resource_tracker",
-    "_inductor/compile_worker",
-)
-_LAUNCHERS = ("torchrun", "torch.distributed.run", "torch.distributed.launch")
 
 #: Agents asked at the same time by `list_trainings`; asking is waiting.
 _ASKED_AT_ONCE = 16
@@ -71,6 +61,11 @@ class TrainingProcess:
     devices: tuple[str, ...] = ()
     #: Newest step that the agent has seen; None where it has seen none.
     step: int | None = None
+    #: Which rank it is, and of how many; None where it trains alone.
+    rank: int | None = None
+    world_size: int | None = None
+    #: The process that launched the ranks; None where none is to be seen.
+    launcher: int | None = None
     attachable: bool = False
     #: The same in one word: "yes", "enter" (attaching brings tuimon in), or what stands in the way.
     word: str = "no"
@@ -92,9 +87,27 @@ def list_trainings(proc: Path = PROC, timeout_s: float = 1.0) -> list[TrainingPr
     with ThreadPoolExecutor(_ASKED_AT_ONCE, "tuimon-ask") as pool:
         agents = [p for p in processes if p.pid in sockets]
         asked = pool.map(lambda p: _introduced(p, sockets[p.pid], timeout_s), agents)
-        silent = [_without_agent(p, proc) for p in _trainings_without_agent(processes, sockets, proc)]
+        trainings = {t.facts.pid: t for t in Processes(processes, sockets.keys(), proc).trainings()}
+        silent = [
+            _without_agent(t.facts, proc)
+            for pid, t in trainings.items()
+            if pid not in sockets and pid != os.getpid()
+        ]
         found = [*asked, *(training for training in silent if training is not None)]
-        return sorted(found, key=lambda training: training.pid)
+        return sorted(
+            (_placed(training, trainings[training.pid]) for training in found),
+            key=lambda training: training.pid,
+        )
+
+
+def standing_for(pid: int, proc: Path = PROC) -> list[Training]:
+    """The trainings that a launcher's pid stands for, rank 0 first; none where the process itself is meant.
+
+    That is so for every process which trains itself, or starts none that does.
+    """
+    processes = [p for p in all_processes(proc) if _may_look_into(p)]
+    watched = {p.pid for p in processes if _listening_socket(p, proc) is not None}
+    return Processes(processes, watched, proc).below(pid)
 
 
 def find_socket(pid: int, proc: Path = PROC) -> Path:
@@ -165,12 +178,15 @@ def attach_or_enter(
 def way_in(pid: int, options: Mapping[str, Any], proc: Path = PROC) -> tuple[UnixTransport, int]:
     """The way to the agent in that process, and the process's start time in clock ticks since boot.
 
-    A process without an agent is entered before this returns; `options` as for `attach_or_enter`.
+    A process without an agent is entered before this returns; `options` as for `attach_or_enter`. A
+    launcher stands for its first rank.
 
     Raises:
         AttachError: there is no agent, and none can be brought in.
     """
     facts = _facts(pid, proc)
+    if ranks := standing_for(pid, proc):
+        facts = ranks[0].facts
     try:
         path = _find(facts, proc)
     except NoAgent:
@@ -263,32 +279,19 @@ def _introduced(facts: ProcessFacts, path: Path, timeout_s: float) -> TrainingPr
         framework=f"torch {hello.torch}",
         devices=hello.devices,
         step=step,
+        rank=hello.rank,
+        world_size=hello.world_size,
         attachable=True,
         word="yes",
     )
 
 
-def _trainings_without_agent(
-    processes: Iterable[ProcessFacts], sockets: dict[int, Path], proc: Path
-) -> list[ProcessFacts]:
-    """Processes that have loaded PyTorch for themselves, not for the training that started them."""
-    loaded = {p.pid: p for p in processes if runs_python(p, proc) and has_torch(p, proc)}
-    return [
-        p
-        for p in loaded.values()
-        if p.pid not in sockets
-        and p.pid != os.getpid()
-        and not _is_helper(p.command)
-        # A forked DataLoader worker has its parent's command line.
-        and not (p.parent in loaded and loaded[p.parent].command == p.command)
-    ]
-
-
-def _is_helper(command: tuple[str, ...]) -> bool:
-    # A launcher stands before its script: `python -m torch.distributed.run train.py`, `torchrun train.py`.
-    return any(mark in word for word in command for mark in _HELPERS) or any(
-        Path(word).name in _LAUNCHERS for word in command[:4]
-    )
+def _placed(training: TrainingProcess, among: Training) -> TrainingProcess:
+    """With its rank: as the agent tells it, else as the processes around it do."""
+    rank, world_size = training.rank, training.world_size
+    if rank is None:
+        rank, world_size = among.rank, among.world_size
+    return replace(training, rank=rank, world_size=world_size, launcher=among.launcher)
 
 
 def _without_agent(facts: ProcessFacts, proc: Path) -> TrainingProcess | None:

@@ -135,10 +135,11 @@ def is_worker(facts: ProcessFacts, parent: ProcessFacts | None, proc: Path = PRO
             return True
     # A forked worker has its parent's command line. So have ranks that are forked (from a notebook), but
     # PyTorch names its workers, so that a process without the name is a rank, if this one is new enough.
-    return parent is not None and parent.command == facts.command and not _names_workers(facts, proc)
+    return parent is not None and parent.command == facts.command and not names_workers(facts, proc)
 
 
-def _names_workers(facts: ProcessFacts, proc: Path) -> bool:
+def names_workers(facts: ProcessFacts, proc: Path = PROC) -> bool:
+    """Whether its PyTorch gives the workers of a DataLoader a name."""
     found = re.search(rb"(/[^\n]*/torch)/lib/libtorch", _maps(facts, proc))
     if found is None:
         return False

@@ -20,16 +20,18 @@ def detach(target: int) -> int:
 
     The training goes on as if tuimon had never been there: every hook is taken out at the end of the step
     that runs, or after a few seconds without one. All viewers are told. To close one viewer, leave it (q).
+    A launcher's process id (torchrun's) stands for all of its ranks.
     """
-    from tuimon.attach.discovery import transport_to
+    from tuimon.attach.discovery import standing_for, transport_to
     from tuimon.attach.errors import AttachError
     from tuimon.attach.farewell import send_away
 
-    try:
-        farewell = send_away(transport_to(target))
-    except AttachError as error:
-        raise Failure(str(error)) from None
-    print("\n".join(_lines(target, farewell)))
+    for pid in [rank.facts.pid for rank in standing_for(target)] or [target]:
+        try:
+            farewell = send_away(transport_to(pid))
+        except AttachError as error:
+            raise Failure(str(error)) from None
+        print("\n".join(_lines(pid, farewell)))
     return FINE
 
 

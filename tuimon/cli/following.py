@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-from tuimon.attach.discovery import attach_or_enter
+from tuimon.attach.discovery import attach_or_enter, standing_for
 from tuimon.attach.entrance import Entrance
 from tuimon.attach.errors import AttachError
 from tuimon.attach.events import Ended, Event
@@ -170,9 +170,15 @@ def source_of(
 ) -> Source | Entrance:
     """A source for the agent in that process, not started yet; it enters a process that has none.
 
+    A launcher's pid stands for its first rank, which is said on stderr.
+
     Raises:
         Failure: there is no agent to be found, and none can be brought in.
     """
+    if ranks := standing_for(pid):
+        pid = ranks[0].facts.pid
+        others = f"; {len(ranks) - 1} more not followed" if len(ranks) > 1 else ""
+        print(f"following {ranks[0].label}{others}", file=sys.stderr, flush=True)
     try:
         return attach_or_enter(pid, deliver, options or {}, Subscribe(histograms=histograms))
     except AttachError as error:

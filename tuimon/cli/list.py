@@ -32,6 +32,8 @@ def list_(hosts: tuple[str, ...], via: str | None, remote_command: str | None, a
     ATTACH says "yes": tuimon is inside; "enter": attaching brings it in; else what stands in the way, in
     a word, explained below the table. `tuimon doctor PID` looks closer.
 
+    Ranks come with their number and the process that launched them, whose pid stands for them as well.
+
     With HOSTs, theirs instead, reached through ssh all at the same time; tuimon must be installed there.
     """
     places = read_places(hosts, via, remote_command)
@@ -59,6 +61,11 @@ def table_lines(trainings: Sequence[TrainingProcess]) -> list[str]:
     """A table, and below it why one cannot attach where one cannot."""
     headings = list(_HEADINGS)
     rows = [list(_row(training)) for training in trainings]
+    if any(training.rank is not None or training.launcher is not None for training in trainings):
+        # Behind the user, before the run's name.
+        headings[2:2] = ["RANK", "LAUNCHER"]
+        for row, training in zip(rows, trainings, strict=True):
+            row[2:2] = [_rank(training), "-" if training.launcher is None else str(training.launcher)]
     if any(training.host is not None for training in trainings):
         headings.insert(0, "HOST")
         for row, training in zip(rows, trainings, strict=True):
@@ -75,6 +82,9 @@ def _object(training: TrainingProcess) -> dict[str, object]:
         "framework": training.framework,
         "devices": list(training.devices),
         "step": training.step,
+        "rank": training.rank,
+        "world_size": training.world_size,
+        "launcher": training.launcher,
         "attachable": training.attachable,
         "enters": training.enters,
         "attach": training.word,
@@ -94,6 +104,11 @@ def _row(training: TrainingProcess) -> tuple[str, ...]:
         "-" if training.step is None else str(training.step),
         training.word,
     )
+
+
+def _rank(training: TrainingProcess) -> str:
+    of = "" if training.world_size is None else f"/{training.world_size}"
+    return "-" if training.rank is None else f"{training.rank}{of}"
 
 
 def _command(words: Sequence[str]) -> str:
