@@ -11,6 +11,7 @@ from tuimon.agent.inventory import Inventory
 from tuimon.agent.norms import joint_norm
 from tuimon.agent.points import Point, activity_of
 from tuimon.agent.rows import RowTable
+from tuimon.agent.shards import own_type
 from tuimon.records.layout import LayerInfo, Layout, TensorKind
 from tuimon.records.tensors import TensorTable, empty_table
 
@@ -106,7 +107,7 @@ def layer_info(point: Point) -> LayerInfo:
             hidden = "it runs inside compiled code"
     elif point.slot < 0:
         hidden = "its output is no tensor that a kernel here reads"
-    kind = type(point.module).__name__
+    kind = own_type(point.module).__name__
     return LayerInfo(
         point.name, kind, hidden, activity_of(point.module), point.channels, point.calls or None
     )

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from tuimon.agent.forwards import compiled_code
-from tuimon.agent.inventory import compiles
 from tuimon.agent.shards import rank, whole_shape, world_size
 from tuimon.agent.stance import LABEL
 from tuimon.records.hello import Hello
@@ -83,11 +82,13 @@ def probes(agent: Agent) -> dict[str, str]:
 
 
 def hidden_layers(agent: Agent) -> str | None:
-    """Why no layer can be seen; None where they can."""
-    inventory = agent.inventory
-    if not inventory.compiled_show and any(compiles(root) for _, root in inventory.roots()):
-        return "the layers run inside compiled code"
-    if agent.samples and not any(point.order is not None for point in list(inventory.points)):
+    """Why no layer, or not each, can be seen; None where they can."""
+    points = list(agent.inventory.points)
+    compiled = sum(point.compiled for point in points)
+    if compiled:
+        which = "the" if compiled == len(points) else f"{compiled} of {len(points)}"
+        return f"{which} layers run inside compiled code"
+    if agent.samples and not any(point.order is not None for point in points):
         if compiled_code():
             return "no layer's forward was seen: the model is called inside compiled code"
         return "no layer's forward was called as a module's"

@@ -15,8 +15,10 @@ from tuimon.agent.points import Point
 if TYPE_CHECKING:
     import torch
 
-#: Prefixes that wrappers put before the names that the user knows.
-WRAPPERS = ("_orig_mod.", "module.")
+#: What DDP puts before all names; only there, since layers of that name exist.
+BEFORE = "module"
+#: What `torch.compile`, FSDP and checkpoint wrappers put into names, wherever they wrap a layer.
+WITHIN = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 
 
 @dataclass(slots=True, eq=False)
@@ -109,14 +111,15 @@ class Inventory:
 
     def _take(self, prefix: str, root: nn.Module, known: dict[int, Point]) -> None:
         seen = {id(p.tensor) for p in self.parameters}
-        compiled = compiles(root) and not self.compiled_show
+        compiled = () if self.compiled_show else _compiled(root)
         for path, module in root.named_modules():
             own = dict(module.named_parameters(recurse=False))
             if not own and next(module.children(), None) is not None:
                 continue
             name = (prefix + plain(path)).rstrip(".") or type(module).__name__
             point = known.get(id(module)) or Point(name, module, 0)
-            point.name, point.index, point.compiled = name, len(self.points), compiled
+            point.name, point.index = name, len(self.points)
+            point.compiled = f"{path}.".startswith(compiled)
             self.points.append(point)
             sparse = isinstance(module, (nn.Embedding, nn.EmbeddingBag))
             for leaf, tensor in own.items():
@@ -182,13 +185,13 @@ def runs_compiled(root: nn.Module) -> bool:
 
 
 def plain(path: str) -> str:
-    """A dotted name as the user knows it: without what DDP and `torch.compile` put before it."""
-    stripped = True
-    while stripped:
-        stripped = False
-        for wrapper in WRAPPERS:
-            if path == wrapper[:-1]:
-                return ""
-            if path.startswith(wrapper):
-                path, stripped = path[len(wrapper) :], True
-    return path
+    """A dotted name as the user knows it: without what wrappers of the model, and of layers, put into it."""
+    parts = [part for part in path.split(".") if part not in WITHIN]
+    while parts and parts[0] == BEFORE:
+        del parts[0]
+    return ".".join(parts)
+
+
+def _compiled(root: nn.Module) -> tuple[str, ...]:
+    """Paths of the modules that run compiled code, with a dot behind; "" is the root itself."""
+    return tuple(f"{path}." if path else "" for path, module in root.named_modules() if compiles(module))

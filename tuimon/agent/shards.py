@@ -35,6 +35,12 @@ def whole_shape(tensor: torch.Tensor) -> tuple[int, ...] | None:
     return None if all(placement.is_replicate() for placement in placements) else tuple(tensor.shape)
 
 
+def own_type(module: nn.Module) -> type[nn.Module]:
+    """The class as the user wrote it: `fully_shard` gives a module one of its own, FSDPLinear for Linear."""
+    kind = type(module)
+    return kind.__bases__[-1] if kind.__bases__[0].__name__ == "FSDPModule" else kind
+
+
 def rank() -> int | None:
     """This process's number among those that train together; None where it trains alone."""
     return distributed.get_rank() if _grouped() else _number("RANK")

@@ -63,6 +63,7 @@ def _hello(hello: Hello, layout: Layout | None) -> Line:
         "parameters": hello.parameters,
         "trainable_parameters": hello.trainable_parameters,
         "layers": [] if layout is None else [layer.name for layer in layout.layers],
+        "hidden_layers": _hidden(layout),
         "device": hello.devices[0] if hello.devices else None,
         "devices": list(hello.devices),
         "dtype": hello.dtypes[0] if hello.dtypes else None,
@@ -75,6 +76,11 @@ def _hello(hello: Hello, layout: Layout | None) -> Line:
         "world_size": hello.world_size,
         "probes": dict(hello.probes),
     }
+
+
+def _hidden(layout: Layout | None) -> dict[str, str]:
+    """Layers whose activations are not seen, with the reason."""
+    return {layer.name: layer.hidden for layer in (layout.layers if layout else ()) if layer.hidden}
 
 
 def _sample(sample: Sample, layout: Layout | None) -> Line:
