@@ -12,9 +12,18 @@ import pytest
 
 from tests.rules.synthetic_runs import HELLO, Run, perceptron
 from tuimon.attach.events import Connected, Disconnected, Ended, Event
+from tuimon.records.criterion import Evaluation
 from tuimon.records.layout import TensorKind
 from tuimon.records.sample import Bye, Log, Notice, Sample
-from tuimon.session.change import AlertChanged, Change, ConnectionChanged, Introduced, Left, Sampled
+from tuimon.session.change import (
+    AlertChanged,
+    Change,
+    ConnectionChanged,
+    FellSilent,
+    Introduced,
+    Left,
+    Sampled,
+)
 from tuimon.session.follow import follow
 from tuimon.session.jsonlines import dumps, event_lines
 from tuimon.session.session import Session
@@ -27,7 +36,8 @@ def session(clock: Callable[[], float] = lambda: 7.0) -> Session:
 
 
 def sample(index: int, **fields: object) -> Sample:
-    return Sample(index, index, float(index), LAYOUT.id, **{"loss": 1.0, **fields})  # type: ignore[arg-type]
+    given = {"time_s": float(index), "loss": 1.0, **fields}
+    return Sample(index, index, layout=LAYOUT.id, **given)  # type: ignore[arg-type]
 
 
 def apply(to: Session, *events: Event) -> list[Change]:
@@ -80,6 +90,92 @@ def test_another_process_at_the_same_place_starts_over() -> None:
     s = session()
     apply(s, HELLO, LAYOUT, sample(9), Log(9, 0.0, {"a": 1.0}), replace(HELLO, pid=99), LAYOUT, sample(1))
     assert s.samples == 1 and s.history.steps.tolist() == [1] and not s.logs
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def heard(clock: Clock, *samples: Sample) -> Session:
+    """A session that follows a training, its clock at the newest sample."""
+    s = session(clock)
+    apply(s, Connected(), HELLO, LAYOUT, *samples)
+    clock.now_s = samples[-1].time_s if samples else 0.0
+    return s
+
+
+def test_a_training_that_makes_no_step_is_said_to_once_and_again_when_it_lasts() -> None:
+    clock = Clock()
+    s = heard(clock, *(sample(index, step_s=0.3) for index in range(1, 9)), sample(9, step_s=90.0))
+    told = []
+    for now_s in range(9, 9 + 100):
+        clock.now_s = float(now_s)
+        told += [change.silence for change in s.beat() if isinstance(change, FellSilent)]
+    assert [(silence.silent_s, silence.usual_s, silence.step) for silence in told] == [
+        (20.0, 0.3, 9), (40.0, 0.3, 9), (80.0, 0.3, 9),
+    ]  # fmt: skip
+    assert told[1].in_words().startswith("no step for 40 s (usually 0.3 s): it may wait for data")
+    apply(s, sample(10, time_s=109.0))
+    assert s.silence() is None
+    assert s.beat() == []
+
+
+def test_steps_that_usually_take_long_are_given_their_time() -> None:
+    clock = Clock()
+    s = heard(clock, sample(1, step_s=12.0), sample(2, step_s=12.0))
+    clock.now_s = 2.0 + 119.0
+    assert s.silence() is None
+    clock.now_s = 2.0 + 120.0
+    assert s.silence() is not None
+
+
+def test_silence_between_observed_steps_is_no_silence_of_the_training() -> None:
+    clock = Clock()
+    s = heard(clock, sample(50, time_s=50.0, step_s=0.3, every=50))
+    clock.now_s = 50.0 + 149.0
+    assert s.silence() is None
+    clock.now_s = 50.0 + 150.0
+    (told,) = s.beat()
+    assert isinstance(told, FellSilent)
+    assert told.silence.in_words().startswith("no observed step for 2 min (usually one in 15 s)")
+
+
+def test_a_validation_and_the_trainings_own_words_are_signs_of_life() -> None:
+    for sign in (Evaluation(1, 19.0, 3), Log(1, 19.0, {"a": 1.0}), Notice(1, 19.0, "hm")):
+        clock = Clock()
+        s = heard(clock, sample(1, step_s=0.3))
+        apply(s, sign)
+        clock.now_s = 38.0
+        assert s.silence() is None
+        clock.now_s = 39.0
+        assert s.silence() is not None
+
+
+def test_a_training_that_is_not_heard_is_not_called_silent() -> None:
+    clock = Clock()
+    s = heard(clock, sample(1, step_s=0.3))
+    apply(s, Disconnected("gone", 1.0))
+    clock.now_s = 1000.0
+    assert s.silence() is None
+    apply(s, Connected())  # at 1000: what was before, nobody has listened to
+    assert s.silence() is None
+    clock.now_s = 1020.0
+    assert s.silence() is not None
+
+
+def test_before_the_first_step_there_is_no_usual() -> None:
+    clock = Clock()
+    s = heard(clock)
+    clock.now_s = 25.0
+    (told,) = s.beat()
+    assert isinstance(told, FellSilent)
+    assert (told.silence.usual_s, told.silence.step) == (None, None)
+    assert told.silence.in_words().startswith("no step for 25 s: it may")
+    assert event_lines(s, told) == {"event": "silence", "step": None, "silent_s": 25.0, "usual_s": None}
 
 
 def test_logs_and_notices_are_kept() -> None:

@@ -276,6 +276,21 @@ async def test_a_loss_that_is_nan_is_said_to_be() -> None:
     assert "×" in screen.split("layers × time")[0]
 
 
+async def test_a_training_that_hangs_has_a_line_of_its_own() -> None:
+    app = sick()
+    clock = app.view.clock
+    assert isinstance(clock, Clock)
+    app.session.apply(Connected())
+    async with app.run_test(size=(160, 48)) as pilot:
+        app.paint()
+        assert "no observed step" not in await text(pilot)
+        clock.now_s += 600
+        app.paint()
+        screen = await text(pilot)
+    assert "no observed step for 10 min (usually" in screen
+    assert "`tuimon doctor 4711` shows where" in screen
+
+
 async def test_states_have_words_and_the_picture_stays() -> None:
     app = sick()
     clock = app.view.clock

@@ -84,7 +84,7 @@ def _attach_there(
 
         return show(
             lambda deliver: attach_through(transport, deliver, Subscribe(histograms=True)),
-            f"{place.name}:{transport.pid}",
+            place.target(transport.pid or 0),
             f"left; process {transport.pid} on {place.name} goes on",
             cadence=cadence,
             clock=transport.now_s,

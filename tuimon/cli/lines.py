@@ -14,6 +14,7 @@ from tuimon.session.change import (
     Change,
     ConnectionChanged,
     Evaluated,
+    FellSilent,
     Introduced,
     Left,
     Logged,
@@ -53,6 +54,8 @@ def text_lines(session: Session, change: Change) -> list[str]:
             return [_evaluation(evaluation)]
         case Noticed(notice):
             return [f"note at step {notice.step}: {notice.text}"]
+        case FellSilent(silence):
+            return [f"{silence.in_words()}; `tuimon doctor PID` shows where it is"]
         case Left(bye):
             return _end(session, bye.reason)
         case ConnectionChanged(state):

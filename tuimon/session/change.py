@@ -10,6 +10,7 @@ from tuimon.records.hello import Hello
 from tuimon.records.layout import Layout
 from tuimon.records.sample import Bye, Log, Notice, Sample
 from tuimon.session.connection import ConnectionState
+from tuimon.session.silence import Silence
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +65,19 @@ class Noticed:
 
 
 @dataclass(frozen=True, slots=True)
+class FellSilent:
+    """No step for much longer than usual. Told again whenever that time has doubled."""
+
+    silence: Silence
+
+
+@dataclass(frozen=True, slots=True)
 class Left:
     """The training ended or the agent left it; nothing more is observed."""
 
     bye: Bye
 
 
-Change = ConnectionChanged | Introduced | Sampled | AlertChanged | Logged | Evaluated | Noticed | Left
+Change = (
+    ConnectionChanged | Introduced | Sampled | AlertChanged | Logged | Evaluated | Noticed | FellSilent | Left
+)

@@ -49,6 +49,7 @@ def follow(
         while not stop():
             event = box.get(_TICK_S)
             if event is None:
+                yield from session.beat()
                 continue
             yield from session.apply(event)
             if isinstance(event, Ended):

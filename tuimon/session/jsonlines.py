@@ -16,6 +16,7 @@ from tuimon.session.change import (
     Change,
     ConnectionChanged,
     Evaluated,
+    FellSilent,
     Introduced,
     Left,
     Sampled,
@@ -40,6 +41,13 @@ def event_lines(session: Session, change: Change, tensors: bool = False) -> Line
             return _evaluation(evaluation)
         case AlertChanged(alert):
             return _alert(alert)
+        case FellSilent(silence):
+            return {
+                "event": "silence",
+                "step": silence.step,
+                "silent_s": silence.silent_s,
+                "usual_s": silence.usual_s,
+            }
         case Left(bye):
             return _bye(session, bye.reason)
         case ConnectionChanged(state) if state.status == "ended" and session.bye is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -22,6 +23,7 @@ from tuimon.session.change import (
     Change,
     ConnectionChanged,
     Evaluated,
+    FellSilent,
     Introduced,
     Left,
     Logged,
@@ -30,15 +32,20 @@ from tuimon.session.change import (
 )
 from tuimon.session.connection import ConnectionState, Status
 from tuimon.session.history import History
+from tuimon.session.silence import LEAST_S, Silence, silence
 
 #: The newest records of each kind that are kept to be read again.
 _LOGS, _NOTICES = 1024, 256
+
+#: Newest observed steps whose median time is the usual one.
+_USUAL = 20
 
 
 class Session:
     """One run, event by event. Not thread-safe: one thread calls everything.
 
-    `clock` gives Unix time in seconds; it is asked when the connection changes, and nowhere else.
+    `clock` gives Unix time where the training runs, in seconds; it is asked when the connection changes
+    and for how long nothing was heard, and nowhere else.
     """
 
     def __init__(self, rules: Iterable[Rule] = ALL_RULES, clock: Callable[[], float] = time.time) -> None:
@@ -56,6 +63,8 @@ class Session:
         #: The agent's farewell; None while it observes.
         self.bye: Bye | None = None
         self.connection = ConnectionState("connecting", clock())
+        self._heard_s: float | None = None
+        self._told_silent_s = 0.0
 
     @property
     def hello(self) -> Hello | None:
@@ -93,6 +102,9 @@ class Session:
 
     def apply(self, event: Event) -> list[Change]:
         """Take one event into account and tell what it changed, in order."""
+        if isinstance(event, Sample | Log | Evaluation | Notice):
+            self._heard_s = max(event.time_s, self._heard_s or event.time_s)
+            self._told_silent_s = 0.0
         match event:
             case Sample():
                 return self._sample(event)
@@ -124,6 +136,28 @@ class Session:
             case Bye():
                 self.bye = event
                 return [*self._introduce(), Left(event)]
+
+    def silence(self) -> Silence | None:
+        """For how long no step was seen, if that is much longer than usual and the training can be heard."""
+        if self.connection.status != "live":
+            return None
+        # Not before one listens: two machines' clocks may differ by anything.
+        since_s = self.connection.since_s
+        silent_s = self._clock() - (since_s if self._heard_s is None else max(since_s, self._heard_s))
+        if silent_s < LEAST_S:
+            return None
+        last = self.last
+        steps = self.history.scalar("step_s", _USUAL).present.values.tolist()
+        step_s = statistics.median(steps) if steps else None
+        return silence(silent_s, step_s, last.every if last else 1, last.step if last else None)
+
+    def beat(self) -> list[Change]:
+        """What the passing of time alone changed; to be called now and then while nothing comes."""
+        silent = self.silence()
+        if silent is None or silent.silent_s < 2.0 * self._told_silent_s:
+            return []
+        self._told_silent_s = silent.silent_s
+        return [*self._introduce(), FellSilent(silent)]
 
     def _connection(
         self, status: Status, reason: str | None = None, retry_in_s: float | None = None
@@ -174,6 +208,7 @@ class Session:
         self.history = History()
         self._engine = Engine(self._rules)
         self._last_index = self.samples = 0
+        self._heard_s = None
         self._introduced = False
         self.logs.clear()
         self.notices.clear()

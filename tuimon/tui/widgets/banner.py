@@ -6,7 +6,7 @@ from rich.segment import Segment
 
 from tuimon.tui.draw.numbers import age, whole
 from tuimon.tui.draw.text import Text, ink, shorten
-from tuimon.tui.glyphs import CONNECTING, DOT, ENDED, RECONNECTING
+from tuimon.tui.glyphs import CONNECTING, DOT, ENDED, LIVE, RECONNECTING
 from tuimon.tui.view import View
 from tuimon.tui.widgets.canvas import Canvas
 
@@ -22,8 +22,10 @@ class Banner(Canvas):
 def needed(view: View) -> bool:
     """Whether there is something to say."""
     connection = view.session.connection
-    return connection.status in ("reconnecting", "ended") or (
-        connection.status == "connecting" and connection.reason is not None
+    return (
+        connection.status in ("reconnecting", "ended")
+        or (connection.status == "connecting" and connection.reason is not None)
+        or view.session.silence() is not None
     )
 
 
@@ -31,6 +33,11 @@ def banner(view: View, width: int) -> Text:
     """What happened, since when, and what happens next."""
     look = view.bright
     connection, last = view.session.connection, view.session.last
+    silence = view.session.silence()
+    if silence is not None:
+        tail = f" {DOT} `tuimon doctor {view.target}` shows where"
+        words = shorten(silence.in_words(), max(8, width - len(tail) - 5))
+        return [Segment(f" {LIVE} ", look.warn), ink(words, look.text), ink(tail, look.dim)]
     reason = connection.reason or "no reason given"
     if connection.status == "connecting":
         return [Segment(f" {CONNECTING} ", look.strong), ink(shorten(reason, max(8, width - 4)), look.text)]
