@@ -58,6 +58,31 @@ def test_gradient_accumulation_shows_the_mean_loss(how: str, parts: int) -> None
     assert [sample.step for sample in seen.samples] == [1, 2, 3]
 
 
+@pytest.mark.parametrize("over", ["all", "its own"])
+def test_a_sum_over_tokens_divided_by_those_of_all_microbatches_or_of_its_own(over: str) -> None:
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    means = []
+    with observing(model) as seen:
+        for _ in range(3):
+            sums = []
+            optimizer.zero_grad()
+            # Some labels are ignored; the whole is divided by what a framework counts, ignored or not.
+            for ignored in (1, 3):
+                labels = torch.randint(2, (6,))
+                labels[:ignored] = -100
+                loss = nn.functional.cross_entropy(model(torch.randn(6, 4)), labels, reduction="sum")
+                # Behind it what frameworks do in case there are several processes.
+                loss = (loss / torch.tensor(12 if over == "all" else 6)) * torch.tensor(1) / 1
+                loss.backward()
+                sums.append(loss.item())
+            optimizer.step()
+            means.append(sum(sums) / (1 if over == "all" else 2))
+    # Added up in float64, each rounded to fp32 before.
+    assert seen.losses == pytest.approx(means, rel=2.0**-24)
+    assert [sample.loss_divisor for sample in seen.samples] == [2 if over == "all" else None] * 3
+
+
 def test_a_closure_that_is_called_many_times_is_one_step() -> None:
     model = mlp()
     optimizer = torch.optim.LBFGS(model.parameters(), lr=0.1, max_iter=5)

@@ -65,7 +65,7 @@ class Agent:
         self.tap = EngineTap(self.guard)
         self.losses = LossProbe(
             self.guard, self.tap, self._before_backward, self._after_backward, self._restart, self._skip,
-            self.inventory.has_any,
+            self.inventory.has_any, lambda count: self.criteria.summed(count),
         )  # fmt: skip
         #: Who tells of steps; more kinds may be added before the start.
         self.handwritten = HandwrittenSteps(self)

@@ -129,6 +129,10 @@ class CriterionProbe:
         """The terms of the observed step."""
         return self._terms.criteria() if self.trouble is None else ()
 
+    def summed(self, calls: int) -> int | None:
+        """Elements that the one loss of the step was taken over in so many calls; None if not as a sum."""
+        return self._terms.summed(calls) if self.trouble is None else None
+
     def news(self) -> dict[str, str]:
         """For `Sample.trouble`: that the probe gave up, once."""
         if self.trouble is None or self._told:

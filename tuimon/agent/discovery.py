@@ -9,6 +9,7 @@ looked at once, on the publisher's thread. What no module owns is watched by num
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -138,6 +139,10 @@ class Discovery:
             self._forwards.clear()
             self._whole = True
             return False
+        if calls_methods():
+            if not self._scanning:
+                self._scan()
+            return False
         if self._add_single(unknown):
             return True
         if turns > 1 and not self._scanning:
@@ -156,11 +161,28 @@ class Discovery:
         """What the scan and all else tells; there is nothing more to wait for."""
         self._turns.pop(optimizer, None)
         found = [root for known in scanned if (root := known()) is not None]
+        if calls_methods() and self._add_parts(found, unknown):
+            return True
         roots = owners(found, unknown) or owners(self._forwards.roots(), unknown)
         self._add(roots)
         if not self._inventory.unknown(optimizer):
             return bool(roots)
         return self._number(optimizer) or bool(roots)
+
+    def _add_parts(self, models: list[nn.Module], unknown: set[int]) -> bool:
+        """Add what was called of a model that is not called itself, if that is all of these parameters."""
+        called = owners(self._forwards.roots(), unknown)
+        if not called or unknown.difference(*map(owned, called)):
+            return False
+        wanted = {id(root) for root in called}
+        places = {id(m): place for model in models for place, m in model.named_modules() if id(m) in wanted}
+        for root in called:
+            if place := places.get(id(root)):
+                self._inventory.add_part(root, place)
+            else:
+                self._inventory.add(root, None)
+        self.reason = None
+        return True
 
     def _add(self, roots: list[nn.Module]) -> None:
         for root in roots:
@@ -197,6 +219,11 @@ class Discovery:
         self._pause_s = FIRST_PAUSE_S if self._grew else min(2 * self._pause_s, LAST_PAUSE_S)
         self._next_s = 0.0 if self._grew else clock() + self._pause_s
         self._turns, self._scanned = WeakKeyDictionary(), None
+
+
+def calls_methods() -> bool:
+    """Whether a framework is here that calls a model's methods, and so its parts as if from outside."""
+    return any(name in sys.modules for name in ("lightning.pytorch", "pytorch_lightning"))
 
 
 def owners(candidates: Iterable[nn.Module], wanted: set[int]) -> list[nn.Module]:

@@ -41,6 +41,8 @@ class Inventory:
 
     def __init__(self, on_death: Callable[[], None]) -> None:
         self._roots: dict[str, weakref.ref[nn.Module]] = {}
+        #: Names of roots that are their places in something larger: they stand before all that is in them.
+        self._places: set[str] = set()
         #: Whether modules inside of compiled code can be seen all the same.
         self.compiled_show = False
         #: Those that step parameters which no module owns.
@@ -59,6 +61,11 @@ class Inventory:
         taken = sum(1 for known in self._roots if known == wanted or known.startswith(wanted + "-"))
         self._roots[f"{wanted}-{taken + 1}" if taken else wanted] = weakref.ref(root, self._died)
         self.refresh()
+
+    def add_part(self, root: nn.Module, place: str) -> None:
+        """Watch one more root that is a part, by this dotted name, of a model that is never called itself."""
+        self._places.add(place)
+        self.add(root, place)
 
     def add_loose(self, optimizer: Any) -> None:
         """Watch also what this optimizer steps and no module owns: "parameter.0", and so on."""
@@ -80,7 +87,7 @@ class Inventory:
         """The living roots with the prefix of their names ("" for a single one)."""
         living = [(name, root) for name, known in self._roots.items() if (root := known()) is not None]
         for name, root in living:
-            yield (f"{name}." if len(living) > 1 else ""), root
+            yield (f"{name}." if len(living) > 1 or name in self._places else ""), root
 
     @property
     def evaluates(self) -> bool:

@@ -25,9 +25,10 @@ class LossProbe:
 
     def __init__(self, guard: Guard, tap: EngineTap, before: Callable[[], None], after: Callable[[], None],
                  failed: Callable[[], None], skipped: Callable[[], None],
-                 trains: Callable[[Sequence[Any]], bool]) -> None:  # fmt: skip
+                 trains: Callable[[Sequence[Any]], bool],
+                 summed: Callable[[int], int | None]) -> None:  # fmt: skip
         self._guard, self._tap, self._before, self._after = guard, tap, before, after
-        self._failed, self._skipped, self._trains = failed, skipped, trains
+        self._failed, self._skipped, self._trains, self._summed = failed, skipped, trains, summed
         self._armed = False
         self._patches: list[tuple[Any, str, Any, Any]] = []
         self._scaler: weakref.ref[Any] | None = None
@@ -152,11 +153,20 @@ class LossProbe:
         return float(total if divided else total / len(roots))
 
     def divisor(self, first: int = 0, end: int | None = None) -> int | None:
-        """The number of the backward calls `first` to `end`, if each loss was divided by it; else None."""
+        """The number of the backward calls `first` to `end`, if each loss was divided by it; else None.
+
+        A sum over tokens counts as divided by it if it was divided by all the tokens of these calls, not by
+        those of its own.
+        """
         divisors = [self._divisors[i] for i in self._mine(first, end)]
-        count = len(divisors)
-        divided = count > 1 and all(d is not None and math.isclose(d, count) for d in divisors)
-        return count if divided else None
+        count, one = len(divisors), divisors[0] if divisors else None
+        if count < 2 or one is None or any(d is None or not math.isclose(d, one) for d in divisors):
+            return None
+        if math.isclose(one, count):
+            return count
+        summed = self._summed(count)
+        # Whoever counted the tokens may have counted some that the loss ignores.
+        return count if summed and one >= summed * (1 - 1e-6) else None
 
     def _mine(self, first: int, end: int | None) -> list[int]:
         """Which of these calls had losses of their own."""
@@ -169,22 +179,22 @@ def _finite(values: list[float | None]) -> bool:
 
 
 def divisor(root: torch.Tensor) -> float | None:
-    """The number that a loss was divided by (or multiplied with the inverse of) last; None if not by one.
+    """What a loss was divided by (or multiplied with the inverse of) last; None if by nothing.
 
-    Behind a scaler's multiplication the division stands one node deeper.
+    The scale of a gradient scaler, and divisions by 1, as frameworks make them, may stand behind it.
     """
-    node = root.grad_fn
-    for _ in range(2):
+    node, product = root.grad_fn, None
+    for _ in range(4):
         if node is None:
-            return None
+            break
         name, other = node.name(), getattr(node, "_saved_other", None)
         value = float(other) if other is not None and _scalar(other) else None
-        if name == "DivBackward0":
-            return value
-        if name == "MulBackward0" and value is not None and 0.0 < value < 1.0:
-            return 1.0 / value
+        if name not in ("DivBackward0", "MulBackward0") or value is None:
+            break
+        if name == "DivBackward0" or 0.0 < value < 1.0:
+            product = (product or 1.0) * (value if name == "DivBackward0" else 1.0 / value)
         node = node.next_functions[0][0] if node.next_functions else None
-    return None
+    return product
 
 
 def _scalar(value: object) -> bool:

@@ -64,6 +64,13 @@ class Terms:
         self._positions = {}
         self._turn += 1
 
+    def summed(self, calls: int) -> int | None:
+        """Elements of the only term, if it is a sum and was called so often; else None."""
+        tallies = list(self._tallies.values())
+        if len(tallies) != 1 or tallies[0].reduction != "sum" or tallies[0].calls != calls:
+            return None
+        return tallies[0].n
+
     def criteria(self) -> tuple[Criterion, ...]:
         """All terms, in the order first called."""
         named: dict[str, list[Tally]] = {}
