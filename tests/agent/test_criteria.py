@@ -295,7 +295,7 @@ def test_an_unreadable_call_ends_this_probe_only(monkeypatch: pytest.MonkeyPatch
             F.mse_loss(model(torch.randn(4, 3)), torch.rand(4, 2)).backward()
             optimizer.step()
             assert functions() == bare
-        assert seen.agent.criteria.status() == "gave up: ZeroDivisionError: on purpose"
+        assert seen.agent.window.criteria.status() == "gave up: ZeroDivisionError: on purpose"
     assert [sample.criteria for sample in seen.samples] == [(), ()]
     assert all(sample.loss is not None for sample in seen.samples)
     told = {"criteria": "ZeroDivisionError: on purpose"}

@@ -69,7 +69,7 @@ def test_a_compiled_loss_is_not_compiled_again(name: str, early: bool) -> None:
     with observing(model) as seen:
         losses = train()
         assert compiled_so_far() == (1, 0)
-        status = seen.agent.criteria.status()
+        status = seen.agent.window.criteria.status()
     train()
     assert compiled_so_far() == (1, 0)
     # The loss is that of backward; what runs inside of compiled code is not seen, and that is said.
@@ -86,7 +86,7 @@ def test_the_loss_of_a_compiled_model_is_seen() -> None:
         for _ in range(2):
             F.cross_entropy(compiled(X), Y).backward()
             optimizer.step()
-        assert seen.agent.criteria.status() == "on"
+        assert seen.agent.window.criteria.status() == "on"
     for sample in seen.samples:
         (term,) = sample.criteria
         assert (term.value, term.classes, term.n) == (sample.loss, 4, 6)

@@ -96,7 +96,7 @@ def test_everything_is_as_before_and_the_same_objects() -> None:
         assert after.keys() == before.keys()
         assert [key for key in after if after[key] is not before[key]] == []
         assert tables(model) == held
-        assert threads() == set()
+        until(lambda: not threads())
     assert set(os.listdir("/proc/self/fd")) == descriptors
 
 
@@ -138,7 +138,7 @@ def test_a_training_that_takes_no_further_step_is_left_all_the_same(monkeypatch:
     watcher.wait_for_goodbyes()
     after = attributes(model)
     assert [key for key in after if after[key] is not before[key]] == []
-    assert threads() == set()
+    until(lambda: not threads())
     loss.backward()
     optimizer.step()
 
@@ -162,7 +162,7 @@ def test_the_viewer_that_leaves_first_takes_nothing_from_the_other() -> None:
 def gone(here: Watcher) -> None:
     assert here.publisher is not None
     here.publisher.wait_closed(PATIENCE_S)
-    assert threads() == set()
+    until(lambda: not threads())
     assert watcher.current() is None
 
 
@@ -257,7 +257,7 @@ def test_nothing_is_left_where_no_socket_can_be_made(tmp_path: Path) -> None:
     assert watcher.current() is None
     after = attributes(model)
     assert [key for key in after if after[key] is not before[key]] == []
-    assert threads() == set()
+    until(lambda: not threads())
 
 
 def test_unknown_options_are_ignored_and_null_is_the_default() -> None:

@@ -192,9 +192,9 @@ def test_validation_is_no_wait_for_data() -> None:
     with training.observed() as seen:
         training.train(1)
         agent = seen.agent
-        opened = agent._timer._open["data"][0]
+        opened = agent.window.timer._open["data"][0]
         training.validate()
-        assert agent._timer._open["data"][0] > opened
+        assert agent.window.timer._open["data"][0] > opened
         training.train(1)
 
 

@@ -13,7 +13,7 @@ from torch import nn
 from torch.optim import optimizer as optimizer_module
 
 import tuimon
-from tuimon.agent import activations, agent, parameters, watcher
+from tuimon.agent import activations, parameters, probes, watcher
 from tuimon.agent.engine import ENGINE
 from tuimon.records.hello import Hello
 from tuimon.records.sample import Bye, Log
@@ -115,12 +115,12 @@ def test_a_failing_probe_disarms_once_and_training_goes_on(
 ) -> None:
     owner, name = {
         "forward": (activations.ActivationProbe, "_wanted"),
-        "begin": (agent.Probes, "begin"),
+        "begin": (probes.Probes, "begin"),
         "gradient": (activations.ActivationProbe, "flush"),
         "after backward": (parameters.ParameterProbe, "after_backward"),
         "before": (parameters.ParameterProbe, "before_step"),
         "step": (parameters.ParameterProbe, "after_step"),
-        "read": (agent.Probes, "read"),
+        "read": (probes.Probes, "read"),
     }[place]
 
     def fail(*args: object, **kwargs: object) -> None:

@@ -93,7 +93,7 @@ class HandwrittenSteps:
         if self._agent.optimizers.known:
             self.given_way = True
         if not self.given_way:
-            self._agent.tap.add(self)
+            self._agent.window.tap.add(self)
 
     def arm(self) -> None:
         """See `StepSource.arm`."""
@@ -111,7 +111,7 @@ class HandwrittenSteps:
     def stop(self) -> None:
         """See `StepSource.stop`."""
         self.given_way = True
-        self._agent.tap.remove(self)
+        self._agent.window.tap.remove(self)
         self._leave_entries()
         self._marks, self.optimizer = [], None
 
@@ -125,7 +125,7 @@ class HandwrittenSteps:
 
         Not for ever: of compiled code, and of tensors without modules, no forward is seen.
         """
-        if not self._late or self._waits >= LONGEST_WAIT or not self._agent.entries():
+        if not self._late or self._waits >= LONGEST_WAIT or not self._agent.window.entries():
             return True
         self._waits += 1
         return False
@@ -237,7 +237,7 @@ class HandwrittenSteps:
         self.optimizer = HandwrittenOptimizer()
         self.optimizer.add(moved)
         # What was gathered so far belongs to a step of which not all was seen.
-        self._agent.begin_again()
+        self._agent.window.begin_again()
         self._mark()
 
     def _reach(self, roots: Sequence[Any], inputs: Sequence[Any] | None) -> None:
@@ -285,7 +285,7 @@ class HandwrittenSteps:
         if not self._entries:
             self._entries = [
                 module.register_forward_pre_hook(Hook(self._entered), prepend=True, with_kwargs=True)
-                for module in self._agent.entries()
+                for module in self._agent.window.entries()
             ]
 
     def _leave_entries(self) -> None:
@@ -302,7 +302,7 @@ class HandwrittenSteps:
             self._waits = 0
             if self._look() and self._armed and not armed:
                 # The hooks that have come are called for the forwards to come; this one has begun.
-                self._agent.entered(module, args, kwargs)
+                self._agent.window.entered(module, args, kwargs)
         except Exception as error:
             self._agent.guard.take(error)
         self._count(start_s)

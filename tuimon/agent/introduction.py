@@ -62,7 +62,7 @@ def probes(agent: Agent) -> dict[str, str]:
     layers = hidden_layers(agent) or "on" if seen == "on" else seen
     shown = {
         "loss": seen,
-        "criteria": agent.criteria.status() if seen == "on" else seen,
+        "criteria": agent.window.criteria.status() if seen == "on" else seen,
         "gradients": seen,
         "clip": seen,
         "updates": seen,
@@ -76,8 +76,8 @@ def probes(agent: Agent) -> dict[str, str]:
         )
     if missing is not None and seen != missing:
         shown["names"] = missing
-    if agent.eager is not None:
-        shown["eager_step"] = LABEL if agent.eager.available else "PyTorch 2.6 or newer is needed for that"
+    if (eager := agent.window.eager) is not None:
+        shown["eager_step"] = LABEL if eager.available else "PyTorch 2.6 or newer is needed for that"
     return shown
 
 
