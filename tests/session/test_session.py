@@ -311,6 +311,19 @@ def test_follow_yields_every_change_and_stops_the_source() -> None:
     assert sources[0].stopped
 
 
+def test_follow_tells_of_a_silence_in_which_nothing_comes() -> None:
+    clock = Clock()
+    s = session(clock)
+
+    def later() -> bool:
+        clock.now_s = 30.0 if s.samples else 0.0
+        return False
+
+    following = follow(s, lambda deliver: Scripted(deliver, [Connected(), HELLO, LAYOUT, sample(1)]), later)
+    assert any(isinstance(change, FellSilent) for change in following)
+    following.close()  # type: ignore[attr-defined]
+
+
 def test_follow_stops_when_told_and_when_closed() -> None:
     endless: list[Event] = [Connected(), HELLO, LAYOUT, *(sample(i) for i in range(1, 50))]
     sources: list[Scripted] = []
