@@ -11,6 +11,8 @@ Observed = Callable[..., Run]
 
 #: Sums of squares over 2762 gradients, added in short stretches of fp32; and the fp32 scale taken out.
 NORM = 1e-4
+#: What arrives at the last layer's output was rounded to fp16 (11 bits) once for each element.
+ARRIVED = 2.0**-11
 
 
 @pytest.mark.parametrize("program", ["amp.py", "amp_fused.py"])
@@ -22,15 +24,17 @@ def test_under_a_gradient_scaler_everything_is_unscaled_and_skipped_steps_are_se
     skipped = 0
     for sample, truth in run.pairs():
         assert sample["skipped"] is truth["skipped"]
+        assert sample["loss_scale"] == truth["scale"]
         if truth["skipped"]:
             # Said, and no alarm: what overflowed was thrown away.
             skipped += 1
             assert sample["grad_norm"] is None
             assert not tensors(sample, "gradient")
         else:
-            assert sample["loss_scale"] == truth["scale"]
             assert sample["step"] == truth["updates"]
             assert close(sample["grad_norm"], truth["grad_norm"], NORM)
+            arrived = tensors(sample, "output_gradient")["2"]
+            assert close(arrived["norm"], truth["arrived"], ARRIVED)
             gradients = tensors(sample, "gradient").values()
             assert close(sum(g["norm"] ** 2 for g in gradients) ** 0.5, truth["grad_norm"], NORM)
     assert skipped > 0

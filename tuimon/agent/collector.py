@@ -12,6 +12,7 @@ from tuimon.agent.norms import joint_norm
 from tuimon.agent.points import Point, activity_of
 from tuimon.agent.rows import RowTable
 from tuimon.agent.shards import own_type
+from tuimon.agent.unscaled import unscale
 from tuimon.records.layout import LayerInfo, Layout, TensorKind
 from tuimon.records.tensors import TensorTable, empty_table
 
@@ -29,6 +30,8 @@ class Collector:
         self.layouts = layouts
         #: The rows of gradients: they are made together, so they stand together.
         self._gradients = range(0)
+        #: The rows of what arrives in backward at the outputs of layers.
+        self._output_gradients: frozenset[int] = frozenset()
 
     def describe(self) -> Layout | None:
         """The layout, if rows or the order of execution changed since the last one; else None."""
@@ -46,14 +49,16 @@ class Collector:
         layout = Layout(self.layouts, tuple(layer_info(point) for point in ordered), tensors)
         gradients = [row for row, info in enumerate(tensors) if info.kind is TensorKind.GRADIENT]
         self._gradients = range(gradients[0], gradients[-1] + 1) if gradients else range(0)
+        kind = TensorKind.OUTPUT_GRADIENT
+        self._output_gradients = frozenset(row for row, info in enumerate(tensors) if info.kind is kind)
         return layout
 
-    def table(self, parts: list[ReadOut]) -> TensorTable:
-        """The sample's rows."""
+    def table(self, parts: list[ReadOut], loss_scale: float | None = None) -> TensorTable:
+        """The sample's rows; what was read in backward is divided by the loss scale, if there is one."""
         if not parts:
             return empty_table()
         packed = [part.packed for part in parts]
-        return TensorTable(
+        table = TensorTable(
             rows=_joined([part.rows for part in parts]),
             counts=_joined([one.counts for one in packed]),
             moments=_joined([one.moments for one in packed]),
@@ -65,6 +70,9 @@ class Collector:
             hist_width=_joined([one.hist_width for one in packed]),
             hist_counts=_joined([one.hist_counts for one in packed]),
         )
+        if loss_scale is not None:
+            unscale(table, self._output_gradients, loss_scale)
+        return table
 
     def gradient_norm(self, parts: list[ReadOut]) -> float | None:
         """Norm of all gradients among the rows; None without any, NaN and Inf as in a norm."""

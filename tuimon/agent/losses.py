@@ -35,6 +35,8 @@ class LossProbe:
         #: Roots of this step's backward calls, unscaled, and the divisors that they show.
         self._roots: list[float | None] = []
         self._divisors: list[float | None] = []
+        #: The scale that this step's gradients carry; None without a scaler (or on a device).
+        self.step_scale: float | None = None
         #: Which of them are of `torch.autograd.grad`.
         self._asked: list[bool] = []
         #: Whether the run of the engine that is on is one of those.
@@ -70,6 +72,7 @@ class LossProbe:
     def begin(self) -> None:
         """Start an observed step."""
         self._roots, self._divisors, self._asked = [], [], []
+        self.step_scale = None
 
     def run_begins(self, roots: Sequence[Any], inputs: Sequence[Any] | None) -> None:
         """See `Listener.run_begins`."""
@@ -118,7 +121,8 @@ class LossProbe:
         # A device's scalar is not read: that would wait for the device.
         total = sum(float(t.detach()) for t in scalars) if len(scalars) == len(roots) else None
         # Unscaled here: the scale may change before the step is over.
-        self._roots.append(None if total is None else total / (self.loss_scale or 1.0))
+        self.step_scale = self.loss_scale
+        self._roots.append(None if total is None else total / (self.step_scale or 1.0))
         self._divisors.append(divisor(scalars[0]) if len(roots) == len(scalars) == 1 else None)
         self._asked.append(asked)
         self._before()

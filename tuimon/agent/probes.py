@@ -112,7 +112,7 @@ class Probes:
         return Reading(
             layout,
             self._collector.layouts,
-            self._collector.table(left + parts),
+            self._collector.table(left + parts, loss_scale),
             norm,
             preclip,
             self._rows.dead_window,

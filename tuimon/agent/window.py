@@ -293,9 +293,9 @@ class Window:
 
     def read(self, index: int, every: int, skipped: bool) -> tuple[Layout | None, Sample]:
         """The sample of that number, and the layout if it is a new one; `every`: steps between samples."""
-        reading = self.probes.read(self.losses.loss_scale)
+        reading = self.probes.read(self.losses.step_scale)
         self.outdated = self.outdated or self.probes.parameters.outgrown
-        scale = self.losses.loss_scale
+        scale = self.losses.step_scale
         losses = {name: loss for name, loss in self._losses.items() if loss is not None}
         return reading.layout, Sample(
             index=index,

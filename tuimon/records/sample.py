@@ -63,7 +63,7 @@ class Sample:
     dead_window: int = 0
     rss_bytes: int | None = None
     cuda_bytes: int | None = None
-    #: Current loss scale of a GradScaler, and whether it skipped this step; None without one.
+    #: Loss scale of a GradScaler in this step, and whether it left the step out; None without one.
     loss_scale: float | None = None
     skipped: bool | None = None
     #: Probes that gave up in this step, with the reason, by probe.

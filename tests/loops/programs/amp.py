@@ -15,11 +15,13 @@ optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
 scaler = torch.amp.GradScaler("cpu", init_scale=2.0**14, growth_interval=4)
 for step in running.steps():
     optimizer.zero_grad()
-    losses = []
+    losses, arrived = [], []
     for _ in range(2):
         x, labels = torch.randn(16, 32), torch.randint(10, (16,))
         with torch.autocast("cpu", dtype=torch.float16):
-            loss = F.cross_entropy(model(x), labels)
+            scores = model(x)
+            loss = F.cross_entropy(scores, labels)
+        arrived.append(running.norm_of_softmax_gradient(scores, labels) / 2)
         losses.append(loss.item())
         scaler.scale(loss / 2).backward()
     scaler.unscale_(optimizer)
@@ -35,6 +37,7 @@ for step in running.steps():
         preclip=before,
         grad_norm=after,
         scale=scale,
+        arrived=sum(a * a for a in arrived) ** 0.5,
         skipped=scaler.get_scale() < scale,
         updates=int(optimizer.state[model[0].weight]["step"]) if optimizer.state else 0,
     )

@@ -12,7 +12,8 @@ scaler = torch.amp.GradScaler("cpu", init_scale=2.0**14, growth_interval=4)
 for step in running.steps():
     x, labels = torch.randn(16, 32), torch.randint(10, (16,))
     with torch.autocast("cpu", dtype=torch.float16):
-        loss = F.cross_entropy(model(x), labels)
+        scores = model(x)
+        loss = F.cross_entropy(scores, labels)
     optimizer.zero_grad()
     scaler.scale(loss).backward()
     scale = scaler.get_scale()
@@ -24,6 +25,7 @@ for step in running.steps():
         loss=loss.item(),
         grad_norm=grad_norm,
         scale=scale,
+        arrived=running.norm_of_softmax_gradient(scores, labels),
         skipped=scaler.get_scale() < scale,
         updates=int(optimizer.state[model[0].weight]["step"]),
     )

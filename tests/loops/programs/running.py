@@ -42,6 +42,13 @@ def norm(parameters):
     return sum(squares) ** 0.5 if squares else None
 
 
+def norm_of_softmax_gradient(scores, labels):
+    """The norm of a mean cross entropy's gradient at the scores, by its formula."""
+    chances = scores.detach().double().softmax(1)
+    chances[torch.arange(len(labels)), labels] -= 1.0
+    return float(chances.norm()) / len(labels)
+
+
 def leave(*left):
     """Print a digest of these modules and optimizers, and of the generators of random numbers."""
     digests = [_hash(part.state_dict()) for part in left]
