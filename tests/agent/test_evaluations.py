@@ -34,13 +34,21 @@ class Training:
         with observing(self.model, (self.optimizer,), every=self.every) as seen:
             yield seen
 
-    def train(self, steps: int = 1, metric: bool = False, microbatches: int = 1) -> None:
-        self.model.train()
+    def train(
+        self,
+        steps: int = 1,
+        metric: bool = False,
+        microbatches: int = 1,
+        mode: bool = True,
+        own: bool = False,
+    ) -> None:
+        """Steps in train mode (or not), with a loss of torch's (or one of its own)."""
+        self.model.train(mode)
         for _ in range(steps):
             self.optimizer.zero_grad()
             for _ in range(microbatches):
                 out = self.model(X[:6])
-                loss = F.cross_entropy(out, Y[:6])
+                loss = out.square().mean() if own else F.cross_entropy(out, Y[:6])
                 if metric:
                     with torch.no_grad():
                         F.mse_loss(out.softmax(1), F.one_hot(Y[:6].clamp_min(0), 3).float())
@@ -146,10 +154,11 @@ def test_however_gradients_are_off_or_forgotten(context: Callable[[], object]) -
 
 @pytest.mark.parametrize("microbatches", [1, 3])
 @pytest.mark.parametrize("every", [1, 4])
-def test_a_figure_of_each_training_step_is_no_validation(microbatches: int, every: int) -> None:
+@pytest.mark.parametrize("own", [False, True])
+def test_a_figure_of_each_training_step_is_no_validation(microbatches: int, every: int, own: bool) -> None:
     training = Training(every)
     with training.observed() as seen:
-        training.train(12, metric=True, microbatches=microbatches)
+        training.train(12, metric=True, microbatches=microbatches, own=own)
     assert evaluations(seen) == []
 
 
@@ -163,18 +172,18 @@ def test_validation_in_train_mode_is_seen_where_it_is_a_pass() -> None:
     assert [(one.step, one.batches) for one in evaluations(seen)] == [(3, 3), (6, 3)]
 
 
-def test_training_in_eval_mode_is_no_validation() -> None:
-    training = Training()
+@pytest.mark.parametrize("every", [1, 5])
+@pytest.mark.parametrize("before", [0, 3])
+def test_training_in_eval_mode_is_no_validation(before: int, every: int) -> None:
+    training = Training(every)
     with training.observed() as seen:
-        for _ in range(4):
-            training.model.eval()
-            training.optimizer.zero_grad()
-            F.cross_entropy(training.model(X), Y).backward()
-            training.optimizer.step()
+        training.train(before)
+        training.train(4, mode=False)
+        assert evaluations(seen) == []
+        training.train(2)
         training.validate()
         training.train(1)
-    assert [one.step for one in evaluations(seen)] == [4]
-    assert [len(sample.criteria) for sample in seen.samples] == [1, 1, 1, 1, 1]
+    assert [one.step for one in evaluations(seen)] == [before + 6]
 
 
 def test_a_pass_before_the_first_step_and_one_after_the_last() -> None:

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from tuimon.agent import scripting
 from tuimon.agent.evaluation import Passes
 from tuimon.agent.loss_functions import LOSS_FUNCTIONS, Call, LossFunction
 from tuimon.agent.meter import clock
-from tuimon.agent.readings import read, readable
+from tuimon.agent.readings import plain, read, readable
 from tuimon.agent.terms import Terms
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class CriterionProbe:
         self._installed = self._armed = False
         #: The thread that trains; calls in others (a prefetcher's, a server's) are not its losses.
         self._thread: int | None = None
-        #: Whether backward was seen while all models were in eval mode: a frozen BatchNorm, for example.
+        #: Whether an optimizer stepped while all models were in eval mode: a frozen BatchNorm, for example.
         self._trains_in_eval = False
         self._steps = 0
         #: Whether any call was ever seen.
@@ -67,6 +68,7 @@ class CriterionProbe:
             original = getattr(function.module, function.attribute, None)
             if original is not None:
                 ours = functools.wraps(original)(self._wrap(function, original))
+                scripting.introduce(original, ours)
                 setattr(function.module, function.attribute, ours)
                 self._patches.append((function.module, function.attribute, original, ours))
 
@@ -79,6 +81,7 @@ class CriterionProbe:
         for owner, name, original, ours in self._patches:
             if getattr(owner, name) is ours:
                 setattr(owner, name, original)
+                scripting.forget(ours)
         self._patches = []
 
     def status(self) -> str:
@@ -107,7 +110,6 @@ class CriterionProbe:
 
     def before_backward(self) -> None:
         """The losses so far are those of one microbatch."""
-        self._trains_in_eval = self._trains_in_eval or self._inventory.evaluates
         self._guarded(self._passes.begin_backward)
         self._terms.begin_backward()
 
@@ -123,6 +125,7 @@ class CriterionProbe:
         """A step of training is complete, observed or not."""
         self._thread = threading.get_ident()
         self._steps += 1
+        self._trains_in_eval = self._trains_in_eval or self._inventory.evaluates
         self._guarded(self._passes.end_step)
 
     def criteria(self) -> tuple[Criterion, ...]:
@@ -178,7 +181,7 @@ class CriterionProbe:
             return
         self._called = True
         self._meter.calls += 1
-        with _undisturbed():
+        with _undisturbed(call):
             if not call.result.requires_grad or self._in_eval():
                 self._passes.take(call, not self._trains_in_eval and self._inventory.evaluates)
                 self._evaluated()
@@ -193,15 +196,15 @@ _modes: Callable[[], int] = getattr(torch._C, "_len_torch_function_stack", lambd
 
 @contextlib.contextmanager
 def _all_off() -> Iterator[None]:
-    # Modes that look at functions (a default device, a logger) do not see ours. What is made in inference
-    # mode could not be added to outside of it.
+    # Modes and classes that look at functions (a default device, a logger) do not see ours. What is made in
+    # inference mode could not be added to outside of it.
     with torch._C.DisableTorchFunction(), torch.inference_mode(False), torch.no_grad():
         yield
 
 
-def _undisturbed() -> contextlib.AbstractContextManager[None]:
+def _undisturbed(call: Call) -> contextlib.AbstractContextManager[None]:
     """Where computing has no effect on what is recorded, and none is had on it. Mostly that is so already."""
-    if torch.is_grad_enabled() or torch.is_inference_mode_enabled() or _modes():
+    if torch.is_grad_enabled() or torch.is_inference_mode_enabled() or _modes() or not plain(call):
         return _all_off()
     return _NOTHING
 

@@ -115,5 +115,5 @@ class Passes:
 
     def end_step(self) -> None:
         """A training step is complete."""
-        self.close()
+        self.begin_backward()
         self._quiet += 1

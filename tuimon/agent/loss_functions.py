@@ -120,6 +120,11 @@ class Call:
         return self.argument(1, "target")
 
     @property
+    def tensors(self) -> tuple[Any, Any, Any]:
+        """What should be tensors: result, input and target."""
+        return self.result, self.input, self.target
+
+    @property
     def reduction(self) -> str:
         """ "mean", "sum" or "none"; told from the result where the argument is not found."""
         number = self.argument(self.function.reduction, "reduction")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from tuimon.agent.labels import Labels
     from tuimon.agent.loss_functions import Call
 
-_ORDINARY = (torch.Tensor, torch.nn.Parameter)
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
+_NO_DISPATCH = torch.Tensor.__torch_dispatch__
 _in_backward: Callable[[], int] = getattr(torch._C, "_current_graph_task_id", lambda: -1)
 _modes: Callable[[], int] = getattr(torch._C, "_len_torch_dispatch_stack", lambda: 0)
 
@@ -44,8 +45,18 @@ def readable(call: Call) -> bool:
     Not a tracer's stand-ins, the parts of a distributed tensor, a vmap's batch; not under a mode that sees
     each operation; and not the second run of a checkpointed part, inside of backward.
     """
-    ordinary = all(type(one) in _ORDINARY for one in (call.result, call.input, call.target))
+    ordinary = all(type(one) in _PLAIN or _has_memory(one) for one in call.tensors)
     return ordinary and not _modes() and transforming() is None and _in_backward() == -1
+
+
+def plain(call: Call) -> bool:
+    """Whether no tensor of it is of a class with ideas of its own about functions (fastai's are)."""
+    return all(type(one) in _PLAIN for one in call.tensors)
+
+
+def _has_memory(one: Any) -> bool:
+    """Whether this is a tensor, of a class that leaves operations alone."""
+    return isinstance(one, torch.Tensor) and type(one).__torch_dispatch__ is _NO_DISPATCH
 
 
 def read(call: Call, labels: bool, turn: int) -> Reading:
