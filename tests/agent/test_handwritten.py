@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 
 import pytest
 import torch
-from observing import A, G, assert_describes, observing
+from observing import A, G, Observed, assert_describes, observing
 from torch import nn
 from torch.autograd import grad
 
+from tuimon.agent.engine import ENGINE
 from tuimon.records.layout import TensorKind
 
 RATE = 0.1
@@ -150,3 +152,172 @@ def test_clipped_by_hand(style: Callable[[Parameters], None]) -> None:
     # Set to zero, what was applied can no longer be seen.
     told = after[1:5] if style is minus else [None] * 4
     assert [s.grad_norm for s in seen.samples] == pytest.approx(told, rel=1e-5)
+
+
+def test_the_counter_between_windows_is_all_there_is_and_is_taken_away() -> None:
+    model = mlp()
+    parameters = list(model.parameters())
+    bare = getattr(torch.autograd, ENGINE)
+    with observing(model, every=4) as seen:
+        for step, x in enumerate(batches(14)):
+            hooked = sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
+            # Before a window what waits for its first forward, in it all, else nothing on any module.
+            if step > 1:
+                assert hooked == {0: 1, 1: 1 + 2 + 3}.get((step - 1) % 4, 0)
+            assert getattr(torch.autograd, ENGINE) is not bare
+            model(x).square().mean().backward()
+            minus(parameters)
+    assert len(seen.samples) == 3
+    assert getattr(torch.autograd, ENGINE) is bare
+    assert sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()) == 0
+
+
+def test_it_gives_way_to_an_optimizer_of_torch() -> None:
+    model = mlp()
+    bare = getattr(torch.autograd, ENGINE)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with observing(model, every=3) as seen:
+        outside = []
+        for x in batches(9):
+            outside.append(getattr(torch.autograd, ENGINE) is bare)
+            optimizer.zero_grad()
+            model(x).square().mean().backward()
+            optimizer.step()
+        # Wrapped in windows only, as if there had never been anything to look for.
+        assert outside == [i % 3 != 0 for i in range(9)]
+    assert [sample.step for sample in seen.samples] == [1, 4, 7]
+    assert {sample.lr for sample in seen.samples} == {(0.1,)}
+
+
+def test_a_warm_up_by_hand_before_an_optimizer_takes_over() -> None:
+    model = mlp()
+    parameters = list(model.parameters())
+    optimizer = torch.optim.SGD(parameters, lr=0.1)
+    losses = []
+    with observing(model) as seen:
+        for i, x in enumerate(batches(10)):
+            loss = model(x).square().mean()
+            loss.backward()
+            losses.append(loss.item())
+            if i < 5:
+                minus(parameters)
+            else:
+                optimizer.step()
+                optimizer.zero_grad()
+    # The first is what it is found by.
+    assert seen.losses == losses[1:]
+    assert [sample.step for sample in seen.samples] == list(range(1, 10))
+    assert [sample.lr for sample in seen.samples] == [(None,)] * 4 + [(0.1,)] * 5
+
+
+def test_lbfgs_moves_parameters_within_its_step_and_is_no_handwriting() -> None:
+    model = mlp()
+    optimizer = torch.optim.LBFGS(model.parameters(), lr=0.1, max_iter=5)
+    x = torch.randn(6, 4)
+    kept = contextlib.ExitStack()
+    seen: list[Observed] = []
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss: torch.Tensor = model(x).square().mean()
+        loss.backward()
+        if not seen:  # a watch that begins in the middle of a step
+            seen.append(kept.enter_context(observing(model)))
+        return loss
+
+    with kept:
+        for _ in range(3):
+            optimizer.step(closure)  # type: ignore[arg-type]
+    assert seen[0].agent.optimizers.names() == ("LBFGS",)
+    assert [sample.step for sample in seen[0].samples] == [1, 2, 3]
+
+
+def test_parameters_moved_inside_of_backward() -> None:
+    model = mlp()
+
+    def step(p: torch.Tensor) -> None:
+        assert p.grad is not None
+        with torch.no_grad():
+            p -= RATE * p.grad
+        p.grad = None
+
+    for p in model.parameters():
+        p.register_post_accumulate_grad_hook(step)
+    losses, ratios = [], []
+    with observing(model) as seen:
+        for x in batches(6):
+            loss = model(x).square().mean()
+            losses.append(loss.item())
+            old = model[0].weight.detach().clone()
+            loss.backward()
+            ratios.append(float((model[0].weight.detach() - old).norm() / old.norm()))
+    # It shows when backward ends, so the last step is there, too.
+    assert seen.losses == losses[1:]
+    for sample, ratio in zip(seen.samples, ratios[1:], strict=True):
+        stats = seen.stats(sample)
+        assert stats["0.weight", TensorKind.WEIGHT].update_ratio == pytest.approx(ratio, rel=1e-4)
+        # Gone when it could be looked at.
+        assert sample.grad_norm is None
+        assert stats["0", A].sketch.n == 6 * 8
+
+
+def test_turns_of_two_models_are_steps_of_their_own_with_their_own_gradients() -> None:
+    generator, critic = mlp(), nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 1))
+    losses = []
+    with observing({"g": generator, "d": critic}) as seen:
+        for x in batches(4):
+            loss = critic(generator(x).detach()).mean()
+            loss.backward()
+            losses.append(loss.item())
+            minus(list(critic.parameters()))
+            loss = -critic(generator(x)).mean()
+            loss.backward()
+            losses.append(loss.item())
+            minus(list(generator.parameters()))
+            for p in critic.parameters():
+                p.grad = None
+    assert seen.losses == losses[1:-1]
+    for sample in seen.samples:
+        models = {name.partition(".")[0] for name in seen.names(TensorKind.GRADIENT, sample)}
+        assert models == ({"g"} if sample.step % 2 else {"d"})
+
+
+def test_a_model_whose_forward_is_never_called_as_one() -> None:
+    model = mlp()
+    losses = []
+    with observing(model) as seen:
+        for x in batches(6):
+            loss = model.forward(x).square().mean()
+            loss.backward()
+            losses.append(loss.item())
+            minus(list(model.parameters()))
+    assert seen.losses == losses[1:5]
+    for sample in seen.samples:
+        assert seen.stats(sample)["0", A].sketch.n == 6 * 8
+
+
+def test_evaluation_between_the_steps() -> None:
+    model = mlp()
+    losses = []
+    with observing(model) as seen:
+        for x in batches(6):
+            loss = model(x).square().mean()
+            loss.backward()
+            losses.append(loss.item())
+            minus(list(model.parameters()))
+            model.eval()
+            with torch.no_grad():
+                model(torch.randn(50, 4))
+            model.train()
+    # Here a step shows as soon as the evaluation begins.
+    assert seen.losses == losses[1:]
+    for sample in seen.samples:
+        assert seen.stats(sample)["0", A].sketch.n == 6 * 8
+
+
+def test_backward_alone_is_no_step() -> None:
+    model = mlp()
+    with observing(model) as seen:
+        for x in batches(8):
+            model(x).square().mean().backward()
+    assert seen.records == []

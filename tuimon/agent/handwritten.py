@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from tuimon.agent.agent import Agent
 
 #: Parameters that are looked at between observed steps: they move together.
-WITNESSES = 8
+WITNESSES = 4
 #: Parameters of which numbers are compared where versions tell nothing (`p.data -= ...`): 13 us each.
-COMPARED = 4
+COMPARED = 3
 #: Backward passes after which a training in which nothing moved is looked at no more.
 PATIENCE = 1024
 #: Steps that an observed one is put off at most, so that its forward is seen.
@@ -63,10 +63,17 @@ class HandwrittenOptimizer:
         """Those that live."""
         return (tensor for known in self._parameters if (tensor := known()) is not None)
 
+    def __len__(self) -> int:
+        """How many parameters it has been seen to step."""
+        return len(self._parameters)
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        return self.parameters()
+
     @property
     def param_groups(self) -> list[dict[str, Any]]:
         """As an optimizer has them; the learning rate is only known to the training."""
-        return [{"params": list(self.parameters())}]
+        return [{"params": self}]
 
 
 class HandwrittenSteps:
@@ -139,7 +146,7 @@ class HandwrittenSteps:
 
     def run_begins(self, roots: Sequence[Any], inputs: Sequence[Any] | None) -> None:
         """See `Listener.run_begins`."""
-        start_s = clock()
+        start_s, own_s = clock(), self._agent.meter.own_s
         if transforming() is None and not self.given_way:
             self._leave_entries()
             self._late = True
@@ -149,14 +156,14 @@ class HandwrittenSteps:
                 self._reach(roots, inputs)
             elif self._armed and self._inside:
                 self._agent.before_step(self.optimizer, None, None)
-        self._count(start_s)
+        self._count(start_s, own_s)
 
     def run_ends(self, inputs: Sequence[Any] | None, result: Sequence[Any] | None) -> None:
         """See `Listener.run_ends`."""
-        start_s = clock()
+        start_s, own_s = clock(), self._agent.meter.own_s
         if transforming() is None and not self.given_way:
             self._ran(inputs, result)
-        self._count(start_s)
+        self._count(start_s, own_s)
 
     def _ran(self, inputs: Sequence[Any] | None, result: Sequence[Any] | None) -> None:
         optimizer = self.optimizer
@@ -181,9 +188,9 @@ class HandwrittenSteps:
     def run_failed(self) -> None:
         """See `Listener.run_failed`."""
 
-    def _count(self, start_s: float) -> None:
-        # What the agent did meanwhile it has counted itself; counting it twice errs on the safe side.
-        self._agent.meter.own_s += clock() - start_s
+    def _count(self, start_s: float, own_s: float) -> None:
+        # What the agent did meanwhile it has counted itself.
+        self._agent.meter.own_s = own_s + clock() - start_s
         self._agent.meter.calls += 1
 
     def _gradients(
@@ -209,13 +216,22 @@ class HandwrittenSteps:
                 self._look_for_the_first(marks)
             return False
         if not self._has_moved(marks):
+            if marks and all(mark.tensor is None for mark in marks):
+                # The model is gone: whatever trains now is found anew.
+                self.optimizer, self._marks, self._runs = None, [], 0
+                self._by_values = self._inside = False
             return False
         if self._armed:
             moved = [t for mark in marks if (t := mark.tensor) is not None and mark.written()]
             self.optimizer.add(moved)
             self.optimizer.moved = None if self._by_values else frozenset(map(id, moved))
+        armed = self._armed
         self._agent.after_step(self.optimizer, None, None)
-        self._mark()
+        if armed or self._armed:
+            self._mark()
+        else:
+            for mark in marks:
+                mark.renew()
         return True
 
     def _has_moved(self, marks: list[Mark]) -> bool:
@@ -296,7 +312,7 @@ class HandwrittenSteps:
     def _entered(self, module: torch.nn.Module, args: Any, kwargs: Any = None) -> None:
         if torch.compiler.is_compiling() or transforming() is not None or not self._entries:
             return
-        start_s, armed = clock(), self._armed
+        start_s, own_s, armed = clock(), self._agent.meter.own_s, self._armed
         try:
             self._leave_entries()
             self._waits = 0
@@ -305,7 +321,7 @@ class HandwrittenSteps:
                 self._agent.window.entered(module, args, kwargs)
         except Exception as error:
             self._agent.guard.take(error)
-        self._count(start_s)
+        self._count(start_s, own_s)
 
 
 def _is_leaf(tensor: Any) -> bool:

@@ -26,6 +26,14 @@ class Mark:
         self._version, self._place = tensor._version, _place(tensor)
         self._values = _some(tensor) if values else None
 
+    def renew(self) -> None:
+        """Mark it as it is now."""
+        tensor = self._tensor()
+        if tensor is not None:
+            self._version, self._place = tensor._version, _place(tensor)
+            if self._values is not None:
+                self._values = _some(tensor)
+
     @property
     def tensor(self) -> torch.Tensor | None:
         """What is marked, while it lives."""
