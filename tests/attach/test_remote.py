@@ -275,6 +275,13 @@ def test_ssh_and_only_ssh_gets_one_line_for_a_shell() -> None:
     ]  # fmt: skip
 
 
+def test_slurm_is_told_not_to_wait_for_whole_lines() -> None:
+    via = ("/usr/bin/srun", "--overlap", "--jobid=7")
+    assert Place(via=via, command=("tuimon",)).words("relay", "7") == [
+        "/usr/bin/srun", "--unbuffered", "--overlap", "--jobid=7", "tuimon", "relay", "7",
+    ]  # fmt: skip
+
+
 def test_nobody_is_asked_where_nobody_can_answer() -> None:
     assert "BatchMode=yes" in Place(host="box").words("list")
     assert "BatchMode=yes" not in Place(host="box").words("list", ask=True)

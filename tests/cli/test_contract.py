@@ -32,7 +32,7 @@ CONTRACT = {
     },
     "run": {"COMMAND...", "--record", "--events", "--fail-on", "--every", "--budget", "--activations"},
     "replay": {"FILE", "--run"},
-    "detach": {"TARGET"},
+    "detach": {"TARGET", "--via", "--remote-command"},
     "doctor": {"TARGET", "--json", "--via", "--remote-command"},
     "demo": {"--scenario", "--steps"},
     "explain": {"RULE"},

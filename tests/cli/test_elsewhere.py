@@ -6,6 +6,7 @@ import contextlib
 import json
 import shlex
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,9 +19,11 @@ from command_line import BYE, GREETING, PATIENCE_S, PID, Agent, Ran, Start, Tuim
 from ssh_box import Box, ssh_box
 from terminal import terminal
 
+from tuimon.attach.greeting import welcome
 from tuimon.cli.main import run
+from tuimon.records.sample import Bye
 from tuimon.records.tensors import empty_table
-from tuimon.wire.commands import Cadence, Subscribe, decode_command
+from tuimon.wire.commands import Cadence, Detach, Subscribe, decode_command
 from tuimon.wire.framing import Decoder
 
 
@@ -169,12 +172,14 @@ def test_a_host_without_tuimon(tuimon: Tuimon, box: Box) -> None:
     assert "TUIMON_REMOTE" in ran.only_line
 
 
-@pytest.mark.parametrize(("pid", "said"), [(2**22 + 1, "there is no process"), (1, "process 1")])
-def test_what_the_other_side_says(tuimon: Tuimon, box: Box, pid: int, said: str) -> None:
-    ran = tuimon("record", f"box:{pid}")
-    assert ran.code == 1
-    assert ran.only_line.startswith("tuimon: on box:")
-    assert said in ran.only_line
+def test_what_the_other_side_says(tuimon: Tuimon, box: Box) -> None:
+    none = tuimon("record", f"box:{2**22 + 1}")
+    assert none.code == 1
+    assert none.only_line.startswith("tuimon: on box: there is no process")
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as cat:
+        other = tuimon("record", f"box:{cat.pid}")
+    assert other.code == 1
+    assert other.only_line.startswith(f"tuimon: on box: process {cat.pid} (cat) runs no Python")
 
 
 def test_any_other_command_leads_there_too(tuimon: Tuimon, agent: Agent, runtime: Path) -> None:
@@ -201,6 +206,49 @@ def test_without_a_command_of_its_own_tuimon_is_looked_for(
     assert shape(events(tuimon("record", PID, "--json", "--via", via))) == ["hello", 1, "bye"]
 
 
+@pytest.mark.parametrize("pids", [(7,), (7, 8)], ids=["the only one", "one of two"])
+def test_who_names_no_training_chooses_one_of_the_list(
+    runtime: Path, tmp_path: Path, pids: tuple[int, ...]
+) -> None:
+    listed = [{"pid": pid, "user": "me", "name": f"run {pid}", "attachable": True} for pid in pids]
+    (tmp_path / "list").write_text(json.dumps(listed))
+    (tmp_path / "stream").write_bytes(welcome(7, 1, 1000.0, "0") + GREETING + steps(1, 2))
+    program = tmp_path / "program"
+    program.write_text(
+        f'#!/bin/sh\ncd "{tmp_path}"; [ "$1" = list ] && exec cat list; cat stream; exec cat\n'
+    )
+    program.chmod(0o700)
+    command = ("attach", "--via", "env", "--remote-command", program)
+    with terminal(120, 40, runtime, *command, controlling=True) as shown:
+        if len(pids) > 1:
+            shown.until("which PID")
+            shown.press("7\n")
+        shown.until("encoder")
+        shown.press("q")
+        assert shown.to_the_end() == 0
+    assert ("the only one on env: process 7 (run 7)" in shown.shown) is (len(pids) == 1)
+
+
+def test_a_training_of_another_place_can_be_left_for_good(
+    tuimon: Tuimon, own_socket: Path, runtime: Path
+) -> None:
+    commands: list[object] = []
+
+    def serve(connection: socket.socket, _served: int) -> None:
+        connection.sendall(GREETING + steps(1))
+        decoder = Decoder()
+        while not commands:
+            commands.extend(decode_command(payload) for payload in decoder.feed(connection.recv(4096)))
+        connection.sendall(frames(Bye("detached", 1, 1001.0)))
+
+    there = shlex.join(["env", f"XDG_RUNTIME_DIR={runtime}", sys.executable, "-m", "tuimon"])
+    with contextlib.closing(Server(own_socket, serve)):
+        ran = tuimon("detach", PID, "--via", "env", "--remote-command", there)
+    assert (ran.code, ran.err) == (0, "")
+    assert "the training goes on" in ran.out
+    assert commands == [Detach()]
+
+
 def test_a_way_that_fails(tuimon: Tuimon) -> None:
     ran = tuimon("record", 7, "--via", "sh -c 'echo no such container: c >&2; exit 1'")
     assert ran.code == 1
@@ -225,6 +273,7 @@ def test_a_way_with_a_terminal_in_it_is_told_so(agent: Agent, runtime: Path) -> 
         (("list", "a b"), "no process id"),
         (("attach", "--", "-oProxyCommand=x:7"), "no process id"),
         (("relay", "0"), "PID"),
+        (("detach", "box"), "box:4711"),
     ],
 )
 def test_wrong_usage(arguments: tuple[str, ...], said: str, capfd: pytest.CaptureFixture[str]) -> None:

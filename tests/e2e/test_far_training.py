@@ -42,7 +42,8 @@ def test_it_is_entered_there_and_nothing_is_lost_when_the_connection_dies(
     (ssh,) = [child for child in psutil.Process(viewer.pid).children() if "ssh" in child.name()]
     ssh.kill()
     out, err = viewer.communicate(timeout=PATIENCE_S)
-    assert (viewer.returncode, err) == (0, "")
+    assert viewer.returncode == 0
+    assert err.splitlines()[-1].startswith(f"entering process {training.pid}: it pauses")
     lines += [json.loads(line) for line in out.splitlines()]
     introduced = [line for line in lines if line["event"] == "hello"][-1]
     assert introduced["pid"] == training.pid

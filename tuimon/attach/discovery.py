@@ -175,11 +175,16 @@ def attach_or_enter(
     return Entrance(bring_in, deliver)
 
 
-def way_in(pid: int, options: Mapping[str, Any], proc: Path = PROC) -> tuple[UnixTransport, int]:
+def way_in(
+    pid: int,
+    options: Mapping[str, Any],
+    tell: Callable[[str], None] = lambda _: None,
+    proc: Path = PROC,
+) -> tuple[UnixTransport, int]:
     """The way to the agent in that process, and the process's start time in clock ticks since boot.
 
-    A process without an agent is entered before this returns; `options` as for `attach_or_enter`. A
-    launcher stands for its first rank.
+    A process without an agent is entered before this returns; `options` as for `attach_or_enter`;
+    `tell` takes what a person who waits should know. A launcher stands for its first rank.
 
     Raises:
         AttachError: there is no agent, and none can be brought in.
@@ -192,7 +197,7 @@ def way_in(pid: int, options: Mapping[str, Any], proc: Path = PROC) -> tuple[Uni
     except NoAgent:
         check(facts, proc)
         stay = {"leave_after_s": LEAVE_AFTER_S, **options}
-        path = enter(facts, stay, lambda: _listening_socket(facts, proc), proc)
+        path = enter(facts, stay, lambda: _listening_socket(facts, proc), proc, tell=tell)
     return UnixTransport(path, facts.pid, facts.uid), facts.start_time_ticks
 
 

@@ -97,7 +97,11 @@ class Place:
             return [*_SSH, *batch, "--", self.host.replace("[", "").replace("]", ""), shlex.join(there)]
         # ssh, behind whatever stands before it, makes one line of its words for a shell; nothing else does.
         through_a_shell = any(Path(word).name == "ssh" for word in self.via)
-        return [*self.via, *([shlex.join(there)] if through_a_shell else there)]
+        via = list(self.via)
+        if Path(via[0]).name == "srun":
+            # Slurm hands on whole lines only, unless told not to; frames have none.
+            via.insert(1, "--unbuffered")
+        return [*via, *([shlex.join(there)] if through_a_shell else there)]
 
     def failure(self, code: int, said: Sequence[str], heard: bytes) -> PlaceError:
         """Why there was no greeting: by the exit code, the lines on stderr, and what came instead."""

@@ -20,7 +20,7 @@ from tuimon.wire.commands import Subscribe
 
 #: How long a connection may take from its start to the agent's first words, seconds: the network, a
 #: login shell, an interpreter from a cold disk, and entering a process that never heard of tuimon.
-CONNECT_S = 60.0
+CONNECT_S = 90.0
 #: Between attempts. A host that is asked too often shuts its door.
 BACKOFF = Backoff(0.5, 30.0)
 
@@ -131,20 +131,20 @@ class CommandTransport:
         prepared, self._prepared = self._prepared, None
         return prepared or self._start(ask=False)
 
-    def prepare(self, tell: Callable[[str], None] | None = None) -> None:
+    def prepare(self, tell: Callable[[str], None] = lambda _: None, ask: bool = False) -> None:
         """Make the connection that `open` then gives, so that what fails, fails now.
 
         Args:
-            tell: takes what the command says meanwhile, for the person at the terminal, whom it may
-                ask. Without it nobody is asked.
+            tell: takes what the command says meanwhile on stderr.
+            ask: whether there is a person at the terminal, whom it may ask.
 
         Raises:
             AttachError: there is no way, and why.
         """
-        connection = self._start(ask=tell is not None)
+        connection = self._start(ask)
         try:
             # A person may have to look for a password first.
-            connection.greet(CONNECT_S if tell is None else None, tell)
+            connection.greet(None if ask else CONNECT_S, tell)
         except TimeoutError:
             connection.close()
             raise NoAnswer(self.pid, CONNECT_S) from None

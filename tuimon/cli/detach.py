@@ -7,26 +7,36 @@ from typing import TYPE_CHECKING
 import click
 
 from tuimon.cli.exits import FINE, Failure
-from tuimon.cli.target import complete_target, target_pid
+from tuimon.cli.target import complete_target, place_options, read_target
 
 if TYPE_CHECKING:
     from tuimon.attach.farewell import Farewell
 
 
 @click.command(short_help="Take tuimon out of a training again.")
-@click.argument("target", type=target_pid, shell_complete=complete_target)
-def detach(target: int) -> int:
-    """Take tuimon out of the training TARGET, a process id that `tuimon list` shows.
+@click.argument("target", required=False, shell_complete=complete_target)
+@place_options
+def detach(target: str | None, via: str | None, remote_command: str | None) -> int:
+    """Take tuimon out of the training TARGET, a process id that `tuimon list` shows, or HOST:PID.
 
     The training goes on as if tuimon had never been there: every hook is taken out at the end of the step
     that runs, or after a few seconds without one. All viewers are told. To close one viewer, leave it (q).
     A launcher's process id (torchrun's) stands for all of its ranks.
     """
+    named = read_target(target, via, remote_command)
+    if named.place is not None:
+        from tuimon.cli.elsewhere import run_there
+
+        if named.pid is None:
+            raise click.UsageError(f"Name the training, such as {named.place.target(4711)}.")
+        return run_there(named.place, "detach", named.pid)
+    assert named.pid is not None
+
     from tuimon.attach.discovery import standing_for, transport_to
     from tuimon.attach.errors import AttachError
     from tuimon.attach.farewell import send_away
 
-    for pid in [rank.facts.pid for rank in standing_for(target)] or [target]:
+    for pid in [rank.facts.pid for rank in standing_for(named.pid)] or [named.pid]:
         try:
             farewell = send_away(transport_to(pid))
         except AttachError as error:

@@ -34,9 +34,10 @@ def doctor(target: str | None, via: str | None, remote_command: str | None, as_j
     """
     named = Target(None) if target is None and via is None else read_target(target, via, remote_command)
     if named.place is not None:
-        from tuimon.cli.elsewhere import doctor_there
+        from tuimon.cli.elsewhere import run_there
 
-        return doctor_there(named.place, named.pid, as_json)
+        pid = [] if named.pid is None else [named.pid]
+        return run_there(named.place, "doctor", *pid, *(["--json"] if as_json else []))
     from tuimon.attach.errors import AttachError
     from tuimon.attach.examination import examination
     from tuimon.attach.findings import clear

@@ -44,7 +44,7 @@ def reached(
     if tell is not None:
         tell(f"connecting to {place.name} ...")
     try:
-        transport.prepare(tell)
+        transport.prepare(tell or _tell_the_essential, ask=tell is not None)
     except AttachError as error:
         raise Failure(str(error)) from None
     try:
@@ -86,8 +86,9 @@ def choose(place: Place, verb: str) -> int:
         raise Failure(str(error)) from None
     open_ones = [training for training in trainings if training.attachable]
     if tell is not None and len(open_ones) == 1:
-        tell(f"the only one on {place.name}: process {open_ones[0].pid}, {open_ones[0].name}")
-        return open_ones[0].pid
+        (only,) = open_ones
+        tell(f"the only one on {place.name}: process {only.pid} ({only.name or ' '.join(only.command)[:60]})")
+        return only.pid
     if trainings:
         print("\n".join(table_lines(trainings)))
     if not open_ones:
@@ -124,16 +125,15 @@ def list_places(places: Sequence[Place]) -> tuple[list[TrainingProcess], list[st
     return found, [answer for answer in answers if isinstance(answer, str)]
 
 
-def doctor_there(place: Place, pid: int | None, as_json: bool = False) -> int:
-    """Print what `tuimon doctor` says over there; its exit code.
+def run_there(place: Place, *words: object) -> int:
+    """Run a verb over there and print what it prints; its exit code.
 
     Raises:
-        Failure: there is no way, no tuimon, or no such process there.
+        Failure: there is no way, no tuimon there, or it failed.
     """
     try:
-        words = ["doctor", *([] if pid is None else [str(pid)]), *(["--json"] if as_json else [])]
-        answer = run_at(place, words, listener())
-        # It has an answer to print, whether or not one can attach.
+        answer = run_at(place, [str(word) for word in words], listener())
+        # `doctor` has an answer to print, whether or not one can attach.
         if answer.code not in (FINE, FAILED) or not answer.out.strip():
             own = [line for line in answer.said if line.startswith("tuimon: ")]
             if own and answer.code == FAILED:
@@ -143,6 +143,12 @@ def doctor_there(place: Place, pid: int | None, as_json: bool = False) -> int:
         raise Failure(str(error)) from None
     print(answer.out.decode(errors="replace"), end="")
     return answer.code
+
+
+def _tell_the_essential(line: str) -> None:
+    """Without a terminal only what tuimon itself says over there: that it enters a process."""
+    if line.startswith("tuimon: "):
+        print(line.removeprefix("tuimon: "), file=sys.stderr)
 
 
 def listener() -> Callable[[str], None] | None:

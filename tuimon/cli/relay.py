@@ -34,7 +34,8 @@ def relay(pid: int, every: int | None, budget: float | None, activations: str) -
     from tuimon.attach.relay import relay as copy
 
     try:
-        transport, started_ticks = way_in(pid, {"every": every, "budget": budget, "activations": activations})
+        options = {"every": every, "budget": budget, "activations": activations}
+        transport, started_ticks = way_in(pid, options, lambda line: click.echo(f"tuimon: {line}", err=True))
     except AttachError as error:
         refuse(error, sink)
         raise Failure(str(error)) from None

@@ -52,19 +52,6 @@ def place_options(verb: _F) -> _F:
     return via(remote_command(verb))
 
 
-def target_pid(text: str) -> int:
-    """The process id of this machine that TARGET names.
-
-    Raises:
-        Failure: it names a file.
-        click.BadParameter: it names nothing known.
-    """
-    if _is_pid(text):
-        return int(text)
-    _refuse_file(text)
-    raise click.BadParameter(f"{text!r} is no process id; `tuimon list` shows the trainings that run.")
-
-
 def read_target(text: str | None, via: str | None, remote_command: str | None) -> Target:
     """What TARGET and the options that lead elsewhere name.
 
