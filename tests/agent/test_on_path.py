@@ -118,6 +118,19 @@ def test_the_first_step_starts_the_agent_and_goes(first: Any, tmp_path: Path, ho
     assert not torch_optimizer._global_optimizer_pre_hooks
 
 
+def test_an_agent_that_cannot_start_is_told_and_not_noticed(
+    on_path: Any, tmp_path: Path, first: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(name: str) -> Any:
+        raise RuntimeError(name)
+
+    monkeypatch.setattr(on_path, "_module", fails)
+    nn.Linear(2, 2)(torch.ones(1, 2)).sum().backward()
+    assert said(tmp_path) == ["torch", "failed"]
+    assert autograd._engine_run_backward is autograd.graph._engine_run_backward
+    assert not torch_optimizer._global_optimizer_pre_hooks
+
+
 def test_what_torch_compile_only_traces_is_no_step(first: Any) -> None:
     from torch._subclasses.fake_tensor import FakeTensorMode
 

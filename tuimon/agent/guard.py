@@ -26,7 +26,9 @@ class Guard:
             return
         frame = traceback.extract_tb(error.__traceback__)[-1:]
         place = f" at {frame[0].filename}:{frame[0].lineno}" if frame else ""
-        self.failure = f"{type(error).__name__}: {error}{place}"
+        # torch.compile's errors are pages long, with what happened first.
+        what = next(iter(str(error).splitlines()), "")
+        self.failure = f"{type(error).__name__}: {what}{place}"
         try:
             self._disarm(self.failure)
         except Exception as second:

@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tuimon.wire.paths import socket_directory
+from tuimon.attach.process import is_running
+from tuimon.wire.paths import process_start_ticks, socket_directory
+from tuimon.wire.unix import is_listening
 
 #: Read by `tuimon/agent/on_path/_tuimon_run.py`, in the processes below.
 VARIABLE = "TUIMON_RUN"
-FOLLOWED = "followed"
+FOLLOWED, KERNELS = "followed", "kernels-"
 
 #: What stands on the path of the Pythons below, and what runs those that do not look there.
 ON_PATH = Path(__file__).resolve().parents[1] / "agent" / "on_path"
@@ -60,8 +62,8 @@ class Meeting:
             OSError: it cannot be made.
         """
         self._sockets = socket_directory()
-        self._folder = self._sockets / f"run-{os.getpid()}"
-        shutil.rmtree(self._folder, ignore_errors=True)  # left by a process of the same number
+        _sweep(self._sockets)
+        self._folder = self._sockets / f"run-{os.getpid()}-{process_start_ticks(os.getpid())}"
         self._folder.mkdir(0o700)
         self._followed: int | None = None
 
@@ -97,20 +99,41 @@ class Meeting:
 
     def tell_followed(self, pid: int) -> None:
         """Let the process, and the others, know that it is heard. A full disk is no reason to fail."""
-        if pid == self._followed:
-            return
-        self._followed = pid
+        if pid != self._followed:
+            self._followed = pid
+            self._leave(FOLLOWED, str(pid))
+
+    def tell_kernels(self, pid: int, directory: str) -> None:
+        """Let the process know where kernels are that were compiled for it; in use from its first step on."""
+        self._leave(f"{KERNELS}{pid}", directory)
+
+    def _leave(self, name: str, text: str) -> None:
         with suppress(OSError):
-            told = self._folder / "followed.new"
-            told.write_text(str(pid))
-            told.rename(self._folder / FOLLOWED)
+            fresh = self._folder / f"{name}.new"
+            fresh.write_text(text)
+            fresh.rename(self._folder / name)
 
     def __enter__(self) -> Meeting:
         return self
 
     def __exit__(self, *_: object) -> None:
         """Take the folder away; processes that outlive the command find none, and do not mind."""
+        # Forked ranks end without a goodbye and leave their sockets.
+        for member in self.members():
+            for path in self._sockets.glob(f"{member.pid}-*.sock"):
+                with suppress(OSError):
+                    if not is_listening(path):
+                        path.unlink()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _sweep(sockets: Path) -> None:
+    """Take away what runs of tuimon left that were killed."""
+    for folder in sockets.glob("run-*-*"):
+        with suppress(OSError, ValueError):
+            pid, ticks = map(int, folder.name.split("-")[1:])
+            if not is_running(pid, ticks):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _member(file: Path) -> Member | None:

@@ -117,6 +117,8 @@ def _compile(
     proc: Path,
 ) -> bool:
     foreign = os.geteuid() != facts.uid
+    # One that `tuimon run` started: this here is no part of it.
+    variables = {name: value for name, value in variables.items() if name != "TUIMON_RUN"}
     with tempfile.TemporaryFile() as sources:
         sources.write(kernels_archive())
         sources.seek(0)

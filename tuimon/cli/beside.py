@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from tuimon.attach.discovery import attach_to
 from tuimon.attach.errors import AttachError
@@ -12,6 +13,7 @@ from tuimon.attach.events import Ended, Event
 from tuimon.attach.meeting import Meeting, Member
 from tuimon.attach.process import process_facts
 from tuimon.attach.source import Source
+from tuimon.attach.warming import warm_kernels
 from tuimon.cli.following import Write
 from tuimon.cli.lines import last_step, number, percent
 from tuimon.cli.recordfile import RecordFile
@@ -23,6 +25,8 @@ from tuimon.wire.commands import Subscribe
 
 #: How often to look whether a training has begun, seconds. Nothing is lost meanwhile: the agent remembers.
 LOOK_S = 0.1
+#: How long it matters to be quick in finding compiled kernels for a process, and how often to look later on.
+EARLY_S, RARELY_S = 60.0, 1.0
 
 #: How long other ranks than 0 may be alone, seconds, before one is followed: 0 may be on another machine.
 RANK_PATIENCE_S = 5.0
@@ -60,6 +64,7 @@ class Beside:
 
     def follow(self) -> None:
         """Follow what there is to follow until the command has ended."""
+        threading.Thread(target=self._warm, name="tuimon-warming", daemon=True).start()
         try:
             self._follow_all()
         finally:
@@ -87,6 +92,23 @@ class Beside:
         known = {member.pid for member, _ in heard}
         others = [m.label for m in self._meeting.members() if m.agent and m.pid not in known]
         return "; ".join([*told, *([f"not followed: {', '.join(others)}"] if others else [])])
+
+    def _warm(self) -> None:
+        """Tell each process where kernels are that were compiled for its Python, compiling them where needed.
+
+        That takes some 15 s, once; trainings that have taken their first step by then do without.
+        """
+        known: set[int] = set()
+        began_s = time.monotonic()
+        while not self._ended.wait(LOOK_S if time.monotonic() - began_s < EARLY_S else RARELY_S):
+            for member in self._meeting.members():
+                if member.pid not in known:
+                    known.add(member.pid)
+                    with suppress(ProcessLookupError):
+                        facts = process_facts(member.pid)
+                        kernels = warm_kernels(facts, lambda _: None, self._ended.is_set)
+                        if kernels is not None:
+                            self._meeting.tell_kernels(member.pid, kernels)
 
     def _next(self, over: bool) -> Member | None:
         known = {member.pid for member, _ in self._followed} | self._unheard.keys()

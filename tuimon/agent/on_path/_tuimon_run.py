@@ -28,6 +28,8 @@ VARIABLE = "TUIMON_RUN"
 AGENT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 #: In the meeting's folder: the process that `tuimon run` has heard from and follows.
 FOLLOWED = "followed"
+#: And, for each process, where it finds compiled kernels.
+KERNELS = "kernels-"
 #: `tuimon run` looks ten times a second, and has loaded all it needs when torch is imported here.
 HEARD_TIMEOUT_S = 5.0
 
@@ -138,22 +140,38 @@ class FirstStep:
 
     def _fire(self) -> bool:
         """Start the agent, unless that was done, or this is no step; whether it was started now."""
-        if self.fired or _is_tracing():
+        if self.fired:
             return False
+        self._guarded(self._begin)
+        return self.fired
+
+    def _begin(self) -> None:
+        if _is_tracing():
+            return
         self.fired = True
-        self._guarded(self._disarm)
-        self._guarded(self._enter)
-        return True
+        self._disarm()
+        # Within a compiled step torch.compile would trace what is called here.
+        dynamo: Any = sys.modules.get("torch._dynamo")
+        (self._enter if dynamo is None else dynamo.disable(self._enter))()
 
     def _disarm(self) -> None:
         self._backward.restore()
         self._steps.take()
 
     def _enter(self) -> None:
-        _module("bootstrap").begin(os.path.dirname(os.path.dirname(AGENT)), self._order["options"])
+        options = {**self._order["options"], "kernels": self._kernels()}
+        _module("bootstrap").begin(os.path.dirname(os.path.dirname(AGENT)), options)
         self._tell("agent")
         # After the agent's own: what is registered last runs first.
         atexit.register(self._wait_to_be_heard, os.getpid())
+
+    def _kernels(self) -> str | None:
+        """Where compiled kernels for this Python are, if `tuimon run` has found that out by now."""
+        try:
+            with open(os.path.join(self._order["meeting"], f"{KERNELS}{os.getpid()}")) as file:
+                return file.read()
+        except OSError:
+            return None
 
     def _wait_to_be_heard(self, pid: int) -> None:
         """At the end of a training so short that `tuimon run` is only about to connect: let it.
@@ -219,6 +237,8 @@ class _Patch:
             fresh = fire() and self._restored
             return (getattr(owner, name) if fresh else original)(*args, **kwargs)
 
+        # A compiled function that calls this shall not trace the start of the agent.
+        first._torchdynamo_disable = True  # type: ignore[attr-defined]
         self._ours = first
         setattr(owner, name, first)
 
