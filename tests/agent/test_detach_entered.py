@@ -268,3 +268,38 @@ def test_unknown_options_are_ignored_and_null_is_the_default() -> None:
         step(optimizer, model)
     assert names(here.agent) == named(model)
     here.end("closed")
+
+
+def test_one_whose_thread_has_failed_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = mlp()
+    before = attributes(model)
+    here = entered(leave_after_s=1000.0)
+    publisher = here.publisher
+    assert publisher is not None
+    monkeypatch.setattr(publisher, "_on_turn", lambda: 1 / 0)
+    publisher.wake()
+    until(lambda: watcher.current() is None)
+    until(lambda: not threads())
+    assert publisher.failed == "ZeroDivisionError: division by zero"
+    after = attributes(model)
+    assert [key for key in after if after[key] is not before[key]] == []
+
+
+def test_a_watch_that_comes_later_ends_alone() -> None:
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    here = entered()
+    told = Told(here.path)
+    for _ in range(2):
+        step(optimizer, model)
+    monitor = tuimon.watch(model, optimizer)
+    assert monitor.path == here.path
+    monitor.close()
+    assert watcher.current() is here
+    count = here.agent.samples
+    for _ in range(4):
+        step(optimizer, model)
+    assert here.agent.samples > count
+    assert here.agent.guard.failure is None
+    here.end("closed")
+    assert told.until_end().reason == "closed"

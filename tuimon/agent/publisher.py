@@ -52,6 +52,7 @@ class Publisher:
         archive: the past to begin with, by default an empty one.
         on_turn: called on the thread each time it looks around; returns after how many seconds it
             wants to be called again at the latest, None to leave that open. May call `close`.
+        on_failure: called on the thread when it has ended unasked, see `failed`.
         check_s: time between looks at whether the socket is still there, seconds.
     """
 
@@ -63,10 +64,12 @@ class Publisher:
         archive: Archive | None = None,
         *,
         on_turn: Callable[[], float | None] = lambda: None,
+        on_failure: Callable[[], None] = lambda: None,
         check_s: float = 1.0,
     ) -> None:
         self._hello = hello
         self._on_turn = on_turn
+        self._on_failure = on_failure
         self._on_command = on_command
         self._directory = directory
         self._archive = Archive() if archive is None else archive
@@ -208,6 +211,8 @@ class Publisher:
             server.close()
             self._pending.clear()
             self._archive = Archive()  # a closed monitor that lives on keeps no memory
+        if self._failed is not None:
+            self._on_failure()
 
     def _wait(self, server: Server, came: bool, turn_s: float | None) -> None:
         """Until there is something to do; `came`: whether there just was; `turn_s`: see `on_turn`."""

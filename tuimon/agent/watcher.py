@@ -82,7 +82,9 @@ class Watcher:
         if self.publisher is not None and self.publisher.failed is None:
             return
         self.publisher = None
-        publisher = Publisher(self._hello, self._command, self._directory, on_turn=self._turn)
+        publisher = Publisher(
+            self._hello, self._command, self._directory, on_turn=self._turn, on_failure=self._deaf
+        )
         publisher.start()
         self.publisher = publisher
 
@@ -107,11 +109,11 @@ class Watcher:
             self._watched.append(root)
 
     def release(self, roots: list[nn.Module]) -> None:
-        """Stop watching these; with the last that was added the agent leaves."""
+        """Stop watching these. With the last one the agent leaves, unless it finds models by itself."""
         for root in roots:
             self._watched = [kept for kept in self._watched if kept is not root]
             self.agent.remove_root(root)
-        if not self._watched:
+        if not self._watched and self.agent.discovery is None:
             self.end("closed")
 
     def stay(self) -> None:
@@ -166,6 +168,11 @@ class Watcher:
         if isinstance(command, Detach) and self.asked_s is None:
             self.asked_s = time.monotonic()
         self.agent.commands.append(command)
+
+    def _deaf(self) -> None:
+        # Nobody can look any more, or ask it to leave. One that is declared might be entered later.
+        if self.leave_after_s is not None:
+            self._left("closed")
 
     def _soon(self, errand: Callable[[], None]) -> None:
         self._errands.append(errand)
