@@ -14,6 +14,7 @@ import csv
 import itertools
 import os
 import queue
+import signal
 import statistics
 import subprocess
 import sys
@@ -45,7 +46,7 @@ class Line:
     succeeded: int
     steps: int
     losses_equal: bool
-    #: Growth of anonymous memory a cycle, over the second half of the cycles.
+    #: Growth of anonymous memory a cycle, garbage collected, over all but the first quarter of the cycles.
     growth_kb: float
     gap_before_ms: float
     gap_p50_ms: float
@@ -101,7 +102,10 @@ def cycle(pid: int, **options: object) -> None:
 def _until(events: queue.Queue[Event], kind: type[Event]) -> None:
     deadline_s = time.monotonic() + PATIENCE_S
     while True:
-        event = events.get(timeout=max(0.0, deadline_s - time.monotonic()))
+        try:
+            event = events.get(timeout=max(0.0, deadline_s - time.monotonic()))
+        except queue.Empty:
+            raise RuntimeError(f"no {kind.__name__} within {PATIENCE_S:g} s") from None
         if isinstance(event, kind):
             return
         if isinstance(event, Ended):
@@ -121,8 +125,13 @@ def untouched(kind: str, steps: int, log: Path) -> list[float]:
     return [loss for _, loss in records(log)]
 
 
-def anonymous_kb(pid: int) -> float:
-    """Memory of the process that is backed by no file."""
+def collected_kb(pid: int, log: Path) -> float:
+    """Memory of the process that is backed by no file, without its garbage."""
+    os.kill(pid, signal.SIGUSR2)
+    before = log.stat().st_size
+    # The collection is over when the step after it is.
+    while log.stat().st_size < before + 2 * RECORD.size:
+        time.sleep(0.01)
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("RssAnon:"):
             return float(line.split()[1])
@@ -141,17 +150,16 @@ def soak(kind: str, cycles: int, folder: Path) -> Line:
             began_s = time.perf_counter()
             try:
                 cycle(process.pid)
-            except (Exception, queue.Empty) as error:
+            except Exception as error:
                 failures.append(f"{type(error).__name__}: {error}")
             spans.append((began_s, time.perf_counter()))
-            memory.append(anonymous_kb(process.pid))
+            if len(spans) in (cycles // 4, cycles):
+                memory.append(collected_kb(process.pid, log))
     steps = records(log)
     losses = [loss for _, loss in steps]
     equal = losses == untouched(kind, len(losses), folder / f"{kind}-untouched.log")
     import torch
 
-    half = memory[len(memory) // 2 :]
-    growth = statistics.linear_regression(range(len(half)), half).slope if len(half) > 1 else 0.0
     gaps = [gap(steps, begin, end) for begin, end in spans]
     return Line(
         kind=kind,
@@ -159,7 +167,7 @@ def soak(kind: str, cycles: int, folder: Path) -> Line:
         succeeded=cycles - len(failures),
         steps=len(losses),
         losses_equal=equal,
-        growth_kb=round(growth, 2),
+        growth_kb=round((memory[-1] - memory[0]) / (cycles - cycles // 4), 2),
         gap_before_ms=round(1e3 * gap(steps, steps[0][0], spans[0][0]), 1),
         gap_p50_ms=round(1e3 * statistics.median(gaps), 1),
         gap_max_ms=round(1e3 * max(gaps), 1),

@@ -48,10 +48,8 @@ class Entrance:
         self._stopping.set()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join()
-        with self._lock:
-            source = self._source
-        if source is not None:
-            source.stop()
+        if self._source is not None:
+            self._source.stop()
 
     def send(self, command: Command) -> bool:
         """As `Source.send`; False as long as nothing was entered."""
@@ -70,4 +68,5 @@ class Entrance:
             return
         with self._lock:
             self._source = source
-        source.start()
+        if not self._stopping.is_set():
+            source.start()
