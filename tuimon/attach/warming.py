@@ -64,10 +64,11 @@ def _python(facts: ProcessFacts, variables: dict[str, str], proc: Path) -> str |
     """The command that started the interpreter: by it a virtual environment is found."""
     folder, first = proc / str(facts.pid), (facts.command or ("",))[0]
     with suppress(OSError):
-        if "/" in first:
-            found: str | None = os.path.join(os.readlink(folder / "cwd"), first)
-        else:
+        found: str | None = first
+        if "/" not in first:
             found = shutil.which(first, path=variables.get("PATH", os.defpath))
+        elif not first.startswith("/"):
+            found = os.path.join(os.readlink(folder / "cwd"), first)
         if found is not None and os.path.samefile(found, folder / "exe"):
             return os.path.normpath(found)
         return os.readlink(folder / "exe")
