@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -303,3 +305,38 @@ def test_a_watch_that_comes_later_ends_alone() -> None:
     assert here.agent.guard.failure is None
     here.end("closed")
     assert told.until_end().reason == "closed"
+
+
+def test_several_that_enter_at_the_same_time_find_one_agent() -> None:
+    together, here = threading.Barrier(8), []
+
+    def come() -> None:
+        together.wait(PATIENCE_S)
+        here.append(entered())
+
+    several = [threading.Thread(target=come) for _ in range(8)]
+    for thread in several:
+        thread.start()
+    for thread in several:
+        thread.join(PATIENCE_S)
+    assert len(here) == 8
+    assert len(set(here)) == 1
+    assert len(threads()) == 1
+    here[0].end("closed")
+
+
+def test_no_agent_that_has_left_stays_in_memory() -> None:
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    gone_ones = []
+    for _ in range(3):
+        here = entered()
+        told = Told(here.path)
+        for _ in range(3):
+            step(optimizer, model)
+        gone_ones += [weakref.ref(here), weakref.ref(here.agent), weakref.ref(here.agent.window)]
+        here.end("closed")
+        told.until_end()
+        del here, told
+    gc.collect()
+    assert [one() for one in gone_ones] == [None] * 9

@@ -58,6 +58,7 @@ class Watcher:
         self._name, self._started_s, self._directory = name, time.time(), directory
         self.leave_after_s, self._began_s = leave_after_s, time.monotonic()
         self.publisher: Publisher | None = None
+        self._opening = threading.Lock()
         self.agent = Agent(kernels, schedule, self._publish, self._left)
         self.agent.greet = self.greet
         self._watched: list[nn.Module] = []
@@ -79,14 +80,15 @@ class Watcher:
         Raises:
             OSError: the socket cannot be made.
         """
-        if self.publisher is not None and self.publisher.failed is None:
-            return
-        self.publisher = None
-        publisher = Publisher(
-            self._hello, self._command, self._directory, on_turn=self._turn, on_failure=self._deaf
-        )
-        publisher.start()
-        self.publisher = publisher
+        with self._opening:  # two may enter at the same time
+            if self.publisher is not None and self.publisher.failed is None:
+                return
+            self.publisher = None
+            publisher = Publisher(
+                self._hello, self._command, self._directory, on_turn=self._turn, on_failure=self._deaf
+            )
+            publisher.start()
+            self.publisher = publisher
 
     def discover(self, *, here: bool = False) -> None:
         """Find the models that train. From any thread.
