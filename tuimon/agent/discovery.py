@@ -10,6 +10,7 @@ looked at once, on the publisher's thread. What no module owns is watched by num
 from __future__ import annotations
 
 import sys
+import time
 import weakref
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -54,7 +55,7 @@ class Discovery:
         meter: Meter,
         elsewhere: Callable[[Callable[[], None]], None],
     ) -> None:
-        self._inventory, self._elsewhere = inventory, elsewhere
+        self._inventory, self._meter, self._elsewhere = inventory, meter, elsewhere
         self._forwards = Forwards(guard, meter)
         #: Whether a search is on.
         self.searching = False
@@ -89,11 +90,13 @@ class Discovery:
 
         On the thread that trains. What is not found so is searched for as usual (`start`).
         """
+        start_s = clock()
         roots = [root for known in outermost_modules() if (root := known()) is not None]
         for optimizer in living(Optimizer):
             # Some stand for another one, which is here as well.
             if "param_groups" in vars(optimizer) and (unknown := self._inventory.unknown(optimizer)):
                 self._add(owners(roots, unknown))
+        self._meter.settle(start_s)
 
     def stop(self) -> None:
         """Leave no hook behind. From any thread; idempotent."""
@@ -210,7 +213,9 @@ class Discovery:
 
         def look() -> None:
             if self.searching:
+                start_s = time.thread_time()
                 self._scanned = outermost_modules()
+                self._meter.own_s += time.thread_time() - start_s
 
         self._elsewhere(look)
 
