@@ -321,3 +321,68 @@ def test_backward_alone_is_no_step() -> None:
         for x in batches(8):
             model(x).square().mean().backward()
     assert seen.records == []
+
+
+def test_gradients_asked_for_twice_were_added_up_elsewhere() -> None:
+    model = mlp()
+    parameters, means = list(model.parameters()), []
+    with observing(model) as seen:
+        for _ in range(5):
+            several, losses = [], []
+            for x in batches(2):
+                loss = model(x).square().mean()
+                losses.append(loss.item())
+                several.append(grad(loss, parameters))
+            means.append(sum(losses) / 2)
+            with torch.no_grad():
+                for p, *gradients in zip(parameters, *several, strict=True):
+                    p -= RATE * sum(gradients)
+    assert seen.losses == pytest.approx(means[1:4], rel=2.0**-23)
+    for sample in seen.samples:
+        # What was applied is not known; each tensor of the last microbatch is.
+        assert (sample.grad_norm, sample.grad_norm_preclip) == (None, None)
+        assert seen.stats(sample)["0.weight", TensorKind.GRADIENT].sketch.n == 32
+
+
+@pytest.mark.parametrize("watched", ["wrapper", "model"])
+def test_a_model_that_was_compiled_before_is_not_compiled_again(watched: str) -> None:
+    torch._dynamo.reset()
+    counted: list[int] = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., object]:
+        counted.append(1)
+        return graph.forward
+
+    model, losses = mlp(), []
+    compiled = torch.compile(model, backend=backend)
+
+    def train(steps: int) -> None:
+        for x in batches(steps):
+            loss = compiled(x).square().mean()
+            loss.backward()
+            losses.append(loss.item())
+            minus(list(model.parameters()))
+
+    train(3)
+    with observing(compiled if watched == "wrapper" else model, every=2) as seen:
+        train(9)
+    assert counted == [1]
+    assert len(seen.samples) >= 3
+    # Forwards of the model itself are not seen in compiled code: such a step shows in the next backward.
+    assert all(sample.loss in losses and sample.grad_norm is not None for sample in seen.samples)
+
+
+@pytest.mark.parametrize("every", [1, 3])
+@pytest.mark.parametrize("style", [minus, data_and_zero])
+def test_watched_or_not_it_computes_the_same(style: Callable[[Parameters], None], every: int) -> None:
+    left = []
+    for watched in (False, True):
+        torch.manual_seed(5)
+        model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.3), nn.Linear(8, 2))
+        with observing(model, every=every) if watched else contextlib.nullcontext():
+            for x in batches(20):
+                model(x).square().mean().backward()
+                nn.utils.clip_grad_norm_(list(model.parameters()), 0.1)
+                style(list(model.parameters()))
+        left.append([*(p.detach().clone() for p in model.parameters()), torch.get_rng_state()])
+    assert all(torch.equal(bare, watched) for bare, watched in zip(*left, strict=True))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from observing import A, G, assert_describes
@@ -302,3 +304,40 @@ def test_checkpoints_in_a_row() -> None:
 
     seen = observe(Row())
     assert [s.sketch.n for (_, kind), s in seen.stats().items() if kind in (A, G)] == [24] * 8
+
+
+@dataclasses.dataclass
+class Output:
+    """What a module may put out instead of a tensor."""
+
+    steps: int
+    hidden: torch.Tensor
+
+
+class Unpacking(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.act = Boxed(), nn.Tanh()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.act(self.inner(x).hidden)
+        return out
+
+
+class Boxed(nn.Module):
+    """Has a parameter of its own, and puts out a dataclass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(3, 4))
+
+    def forward(self, x: torch.Tensor) -> Output:
+        return Output(1, x @ self.weight.T)
+
+
+def test_the_tensor_in_a_dataclass_is_the_output() -> None:
+    seen = observe(Unpacking())
+    for kind in (A, G):
+        assert {name: s.sketch.n for (name, k), s in seen.stats().items() if k is kind} == {
+            "inner": 6 * 3, "act": 6 * 3,
+        }  # fmt: skip

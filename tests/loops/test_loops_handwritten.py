@@ -53,10 +53,11 @@ def test_a_derivative_by_the_input_is_no_training(observed: Observed) -> None:
         assert len(tensors(sample, "gradient")) == 6
 
 
-def test_tensors_that_no_module_owns_are_numbered(observed: Observed) -> None:
+def test_tensors_that_no_module_owns_have_the_names_of_the_scripts_variables(observed: Observed) -> None:
     run = observed("raw_tensors.py")
-    assert "numbered" in run.hello["probes"]["names"]
-    sizes = [27 * 8, 24 * 64, 64, 64 * 27, 27]
+    assert "the script's variables" in run.hello["probes"]["names"]
+    sizes = {"C": 27 * 8, "W1": 24 * 64, "b1": 64, "W2": 64 * 27, "b2": 27}
     for sample in run.samples:
-        assert [t["n"] for t in tensors(sample, "gradient").values()] == sizes
+        assert {name: t["n"] for name, t in tensors(sample, "gradient").items()} == sizes
+        assert list(tensors(sample, "gradient")) == list(sizes)
         assert all(0 < t["update_ratio"] < 1 for t in tensors(sample, "weight").values() if t["norm"])

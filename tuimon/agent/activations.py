@@ -7,6 +7,7 @@ is read at once from then on. Large tensors are always read at once, while they 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import replace
 from operator import attrgetter
@@ -224,6 +225,8 @@ def first_tensor(output: Any) -> torch.Tensor | None:
         return output if output.is_floating_point() and output.layout is torch.strided else None
     if isinstance(output, dict):
         output = tuple(output.values())
+    elif dataclasses.is_dataclass(output):
+        output = tuple(getattr(output, field.name, None) for field in dataclasses.fields(output))
     if isinstance(output, (tuple, list)):
         for item in output:
             found = first_tensor(item)

@@ -204,8 +204,9 @@ class Discovery:
             self._strangers.add(optimizer)
             return False
         hidden = ", and gc.freeze has hidden some objects" if frozen() else ""
-        self.reason = f"no module was found that owns all that is trained{hidden}; the rest is numbered"
         self._inventory.add_loose(optimizer)
+        named = "numbered" if self._inventory.numbered else "named as the script's variables are"
+        self.reason = f"no module was found that owns all that is trained{hidden}; the rest is {named}"
         return True
 
     def _scan(self) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from tuimon.agent.names import script_names
 from tuimon.agent.points import Point
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class Inventory:
         self.compiled_show = False
         #: Those that step parameters which no module owns.
         self._loose: list[weakref.ref[Any]] = []
+        #: How many parameters have a number for a name.
+        self.numbered = 0
         self._on_death = on_death
         self.parameters: list[WatchedParameter] = []
         self.points: list[Point] = []
@@ -68,7 +71,7 @@ class Inventory:
         self.add(root, place)
 
     def add_loose(self, optimizer: Any) -> None:
-        """Watch also what this optimizer steps and no module owns: "parameter.0", and so on."""
+        """Watch also what this optimizer steps and no module owns, by the script's names or "parameter.0"."""
         if all(known() is not optimizer for known in self._loose):
             self._loose.append(weakref.ref(optimizer, self._died))
             self.refresh()
@@ -145,8 +148,13 @@ class Inventory:
     def _take_loose(self) -> None:
         owned = {id(p.tensor) for p in self.parameters}
         loose = {id(p): p for p in self._stepped() if id(p) not in owned}
-        for number, tensor in enumerate(loose.values()):
-            self.parameters.append(WatchedParameter(f"parameter.{number}", tensor, None, False))
+        taken = {p.name for p in self.parameters}
+        names = script_names(loose.values()) if loose else {}
+        names = {key: name for key, name in names.items() if name not in taken}
+        for number, (key, tensor) in enumerate(loose.items()):
+            name = names.get(key, f"parameter.{number}")
+            self.parameters.append(WatchedParameter(name, tensor, None, False))
+        self.numbered = len(loose) - len(names)
 
     def unknown(self, optimizer: Any) -> set[int]:
         """Identities of what this optimizer steps and is not among the parameters."""
