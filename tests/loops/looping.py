@@ -15,7 +15,6 @@ import shutil
 import subprocess
 import sys
 import threading
-from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -248,20 +247,28 @@ class Run:
     def pairs(self, skip: int = 0) -> Iterator[tuple[Line, Line]]:
         """Each sample, but for the first `skip`, with the program's account of the same step.
 
-        They are found by their loss, which hardly comes twice: where the optimizer's state counts no steps,
-        and where a scaler leaves steps out, tuimon's numbers of steps are not the program's.
+        They are found by their loss: where the optimizer's state counts no steps, and where a scaler leaves
+        steps out, tuimon's numbers of steps are not the program's. Of several equal losses it is the first
+        behind the sample before; for the first sample the one that the second follows closely.
         """
-        truths = sorted((line["loss"], line["step"], line) for line in self.said if "loss" in line)
-        losses = [loss for loss, _, _ in truths]
-        before = 0
-        for sample in self.samples[skip:]:
-            at = bisect_left(losses, sample["loss"])
-            _, step, truth = min(truths[max(0, at - 1) : at + 1], key=lambda t: abs(t[0] - sample["loss"]))
-            # Losses of microbatches that were divided by their number are rounded once more.
-            assert close(sample["loss"], truth["loss"], 2.0**-20)
-            assert step > before
-            before = step
-            yield sample, truth
+        first, *others = self.samples[skip:]
+        starts = self._steps_like(first)
+        if others:
+            starts = [s for s in starts if any(s < t <= s + 4 for t in self._steps_like(others[0]))]
+        step = starts[0]
+        yield first, self._truths[step]
+        for sample in others:
+            step = next(s for s in self._steps_like(sample) if s > step)
+            yield sample, self._truths[step]
+
+    @functools.cached_property
+    def _truths(self) -> dict[int, Line]:
+        return {line["step"]: line for line in self.said if "loss" in line}
+
+    def _steps_like(self, sample: Line) -> list[int]:
+        """Steps with the sample's loss; of microbatches that were divided it is rounded once more."""
+        truths = self._truths.items()
+        return [step for step, truth in truths if close(sample["loss"], truth["loss"], 2.0**-20)]
 
 
 def observe(loop: Loop, bare: Bare, program: str, after: int = 10, steps: int = 20) -> Run:

@@ -36,3 +36,17 @@ def test_optimizers_that_take_turns_make_one_step(observed: Observed) -> None:
         assert sample["microbatches"] == 3
         assert len(sample["lr"]) == 2
         assert len(tensors(sample, "gradient")) == 8
+
+
+def test_gradients_that_the_step_itself_frees_are_seen(observed: Observed) -> None:
+    run = observed("frees_gradients.py")
+    assert run.said == run.bare
+    for i, (sample, truth) in enumerate(run.pairs()):
+        assert close(sample["grad_norm"], truth["grad_norm"], NORM)
+        # Not in the step in which clipping shows for the first time.
+        if i or sample["grad_norm_preclip"] is not None:
+            assert close(sample["grad_norm_preclip"], truth["preclip"], NORM)
+        assert list(tensors(sample, "gradient")) == ["0.weight", "0.bias", "2.weight"]
+        moved = {name: w["update_ratio"] for name, w in tensors(sample, "weight").items()}
+        assert moved.pop("2.bias") == 0.0
+        assert all(ratio > 0 for ratio in moved.values())

@@ -163,6 +163,7 @@ class ParameterProbe:
         group = self._group(positions)
         if compare:
             self._compare(group)
+        marks = self._marks
         self.forget()
         if self._preclip_sq:
             self._applied_sq += [self._preclip_sq[i] for i in group.positions if i in self._preclip_sq]
@@ -174,7 +175,11 @@ class ParameterProbe:
                 return
             except ValueError:  # sparse, strided or of another type
                 pass
-        found = [_gradient(p) for p in group.parameters]
+        # Where the step itself let go of a gradient, it is the one that backward left.
+        found = [
+            marks[i] if p.grad is None and marks else _gradient(p)
+            for i, p in zip(group.positions, group.parameters, strict=True)
+        ]
         slots = [slot for slot, g in zip(group.gradient_slots, found, strict=True) if g is not None]
         left = [readable(g) for g in found if g is not None]
         self._read(group, [*slots, *group.weight_slots], left, weights)

@@ -18,9 +18,9 @@ for step in running.steps():
         losses.append(loss.item())
         (loss / 3).backward()
     before = running.norm(model.parameters())
-    # About the middle of the norms so far: roughly every other gradient is longer.
-    norms = sorted([*norms, before])
-    nn.utils.clip_grad_norm_(model.parameters(), norms[len(norms) // 2])
+    # The middle of the newest norms: roughly every other gradient is longer.
+    norms = [*norms, before][-9:]
+    nn.utils.clip_grad_norm_(model.parameters(), sorted(norms)[len(norms) // 2])
     after = running.norm(model.parameters())
     optimizer.step()
     running.say(step=step, loss=sum(losses) / 3, preclip=before, grad_norm=after)
