@@ -8,6 +8,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,6 +69,8 @@ class Watcher:
         self._ending = False
         forget_in_children(self)
         atexit.register(self._finished)
+        # A rank that multiprocessing forked leaves without atexit; its own way out is this.
+        self._leaving = Finalize(None, self._finished, exitpriority=0)
 
     @property
     def path(self) -> Path | None:
@@ -139,6 +142,7 @@ class Watcher:
             wait_for_goodbyes()
             return
         atexit.unregister(self._finished)
+        self._leaving.cancel()
         self.agent.stop()
         if self.publisher is not None:
             self.publisher.close(Bye(reason, self.agent.optimizers.step, time.time()))
@@ -148,6 +152,7 @@ class Watcher:
         if _current.get("watcher") is self:
             del _current["watcher"]
         atexit.unregister(self._finished)
+        self._leaving.cancel()
         self.agent.stop()
 
     def _finished(self) -> None:

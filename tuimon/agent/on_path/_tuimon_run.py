@@ -10,7 +10,7 @@ installed: standard library only, and none of it that an interpreter does not ha
 
 from __future__ import annotations
 
-# What would have to be loaded for it (json, functools, importlib.util) torch has loaded when it is needed.
+# What would have to be loaded for it (json, functools and so on) torch has loaded when it is needed.
 import atexit
 import os
 import sys
@@ -162,8 +162,11 @@ class FirstStep:
         options = {**self._order["options"], "kernels": self._kernels()}
         _module("bootstrap").begin(os.path.dirname(os.path.dirname(AGENT)), options)
         self._tell("agent")
-        # After the agent's own: what is registered last runs first.
+        # Before the agent's own: what is registered last runs first, or what has the higher priority.
+        from multiprocessing.util import Finalize
+
         atexit.register(self._wait_to_be_heard, os.getpid())
+        Finalize(None, self._wait_to_be_heard, (os.getpid(),), exitpriority=1)
 
     def _kernels(self) -> str | None:
         """Where compiled kernels for this Python are, if `tuimon run` has found that out by now."""
