@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -66,8 +67,8 @@ def test_a_module_in_a_shell_with_a_sitecustomize_of_the_users_own(
     shell = f"{PYTHON} -m trained 3 && {PYTHON} -m trained 2; exit 5"
     code, out, err = ran(run(start, "--events", written, "bash", "-c", shell))
     assert code == 5
-    assert out[1] == "path []"
-    assert out[2] == f"marked {tmp_path}/sitecustomize.py __main__ {TRAINED}"
+    assert out[2] == "path []"
+    assert out[3] == f"marked {tmp_path}/sitecustomize.py __main__ {TRAINED}"
     assert len(err) == 1
     # Two trainings, one after the other, each from hello to bye.
     assert steps(written) == [1, 2, 3, 1, 2]
@@ -79,10 +80,16 @@ def test_a_python_that_runs_no_sitecustomize(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
 ) -> None:
     if option == "-S":
-        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(os.path.isabs, sys.path)))
+        # An environment in which there is torch, and nothing of ours.
+        torch = importlib.util.find_spec("torch")
+        assert torch is not None
+        assert torch.origin is not None
+        monkeypatch.setenv("PYTHONPATH", str(Path(torch.origin).parents[1]))
     start: Start = request.getfixturevalue("start")
     written = tmp_path / "events.jsonl"
     bare = ran(start(option, TRAINED, 2))
+    if option == "-S":
+        assert "tuimon is installed False" in bare[1]
     assert ran(run(start, "--events", written, "--", PYTHON, option, TRAINED, 2))[:2] == bare[:2]
     assert steps(written) == [1, 2]
 
@@ -141,7 +148,7 @@ def test_an_alert_does_not_hide_how_the_command_failed(start: Start) -> None:
 def test_a_disk_that_is_full_ends_the_events_and_not_the_training(start: Start) -> None:
     code, out, err = ran(run(start, "--events", "/dev/full", PYTHON, TRAINED, 3))
     assert code == 0
-    assert out[0].startswith("digest")
+    assert out[1].startswith("digest")
     assert err[0] == "tuimon: /dev/full ends here: No space left on device; the command goes on"
     assert "step 3" in err[1]
 

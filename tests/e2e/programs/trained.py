@@ -5,6 +5,7 @@ module it is `python -m trained`. FAULT "nan" spoils the weights after half of t
 """
 
 import hashlib
+import importlib.util
 import sys
 
 import torch
@@ -32,6 +33,7 @@ def train(steps, fault=None):
 if __name__ == "__main__":
     steps, code, fault = [*sys.argv[1:], *("20", "0", "")[len(sys.argv) - 1 :]][:3]
     print(sys.stdin.read(), end="")
+    print("tuimon is installed", importlib.util.find_spec("tuimon") is not None)
     print("digest", train(int(steps), fault))
     print("path", [entry for entry in sys.path if "tuimon" in entry and "on_path" in entry])
     print("marked", getattr(sys, "marked_by_the_user", None), __name__, sys.argv[0])
