@@ -65,7 +65,9 @@ class SketchTable:
 
     def accumulate(self, slots: Sequence[int], tensors: Sequence[torch.Tensor], observation: int) -> None:
         """Add each tensor's elements to its slot's sketch."""
-        rows, facts, k = array("q", slots), self._facts, len(tensors)
+        # An array of an array goes item by item, of a list in one loop of C.
+        rows = slots if type(slots) is array and slots.typecode == "q" else array("q", slots)
+        facts, k = self._facts, len(tensors)
         if observation < 1:
             raise ValueError(f"observations are numbered from 1, not {observation}")
         if len(rows) != k:

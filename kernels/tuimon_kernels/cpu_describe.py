@@ -18,6 +18,14 @@ from tuimon_kernels.spec import DType
 
 UNREADABLE = -1
 
+LIST_ITEMS = object.__basicsize__ + 8
+"""Where in a list object of CPython the address of its items stands: behind its head and its length.
+
+So a list is handed over as it is; to gather the addresses of its items first costs more than all the rest."""
+
+LISTS_AS_KNOWN = (object.__basicsize__, list.__basicsize__) == (16, 40)
+"""Whether lists are built that way: not in interpreters without a GIL, nor in some for debugging."""
+
 DLTENSOR = 6
 """Words of a DLTensor: data, device, axes and type, shape, strides, offset."""
 
@@ -73,13 +81,14 @@ def is_dense(shape: Any, strides: Any) -> bool:
 
 @merged
 def describe_all(
-    exchange: int, forget: int, ids: Any, addresses: Any, sizes: Any, kinds: Any, raw: int
+    exchange: int, forget: int, tensors: int, addresses: Any, sizes: Any, kinds: Any, raw: int
 ) -> int:
-    """Fill addresses, sizes and kinds of the tensor objects at `ids`; return how many were unreadable.
+    """Fill addresses, sizes and kinds of the tensors of a list object; return how many were unreadable.
 
     `exchange` is the address of ``dltensor_from_py_object_no_sync``, `forget` that of ``PyErr_Clear`` and
-    `raw` that of one DLTensor. The caller holds the GIL.
+    `raw` that of one DLTensor. The caller holds the GIL, and the list has as many items as there are sizes.
     """
+    ids = carray(pointer(carray(pointer(tensors + LIST_ITEMS), 1, np.int64)[0]), sizes.size, np.int64)
     words = carray(pointer(raw), DLTENSOR, np.int64)
     devices = carray(pointer(raw + 8), 2, np.int32)
     axes = carray(pointer(raw + 16), 1, np.int32)

@@ -38,7 +38,7 @@ class Entries:
     compiled: bool
     """False when all came from the cache."""
     describe: Callable[[int, int, int, int, int, int, int, int], int]
-    """(exchange, forget, ids, k, addresses, sizes, kinds, raw): see `cpu_describe`."""
+    """(exchange, forget, tensors, k, addresses, sizes, kinds, raw): see `cpu_describe`."""
     accumulate: Callable[[int, int, int, int, int, int, int], int]
     """(table, rows, addresses, sizes, kinds, k, observation): see `cpu_rows.add_all`."""
     clear: Callable[[int], int]
@@ -94,13 +94,12 @@ def _digest() -> int:
 
 def _build(source: int, compile_: Compile) -> Entries:
     # Each function mentions `source` to hold it in its closure: see _digest.
-    def describe(exchange: Any, forget: Any, ids: Any, k: Any, a: Any, s: Any, kinds: Any, raw: Any) -> Any:
+    def describe(exchange: Any, forget: Any, tensors: Any, k: Any, a: Any, s: Any, of: Any, raw: Any) -> Any:
         i8 = np.int64
-        columns = carray(pointer(a), k, i8), carray(pointer(s), k, i8), carray(pointer(kinds), k, i8)
-        ids = carray(pointer(ids), k, i8)
+        columns = carray(pointer(a), k, i8), carray(pointer(s), k, i8), carray(pointer(of), k, i8)
         if source < 0:
             return -2
-        return describe_all(exchange, forget, ids, columns[0], columns[1], columns[2], raw)
+        return describe_all(exchange, forget, tensors, columns[0], columns[1], columns[2], raw)
 
     def accumulate(table: Any, rows: Any, a: Any, s: Any, kinds: Any, k: Any, observation: Any) -> Any:
         return add_all(table, rows, a, s, kinds, k, observation) if source >= 0 else -2

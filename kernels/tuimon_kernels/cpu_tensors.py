@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tuimon_kernels.cpu_describe import DLTENSOR, UNREADABLE
+from tuimon_kernels.cpu_describe import DLTENSOR, LISTS_AS_KNOWN, UNREADABLE
 from tuimon_kernels.cpu_entries import entries
 from tuimon_kernels.geometry import dense
 from tuimon_kernels.spec import DType
@@ -45,11 +45,11 @@ class Facts:
         if k > self._capacity:
             self._make_room(2 * k)
         if self._exchange:
-            ids = array("q", map(id, tensors))
+            listed = tensors if type(tensors) is list else list(tensors)
             self._entries.describe(
                 self._exchange,
                 self._forget,
-                ids.buffer_info()[0],
+                id(listed),
                 k,
                 self.addresses,
                 self.sizes,
@@ -106,7 +106,7 @@ def exchange() -> tuple[int, int]:
     it is trusted.
     """
     capsule = getattr(torch.Tensor, "__dlpack_c_exchange_api__", None)
-    if capsule is None:
+    if capsule is None or not LISTS_AS_KNOWN:
         return 0, 0
     get = ctypes.pythonapi.PyCapsule_GetPointer
     get.restype, get.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
