@@ -13,7 +13,7 @@ from torch import nn
 from torch.optim import optimizer as optimizer_module
 
 import tuimon
-from tuimon.agent import activations, parameters, probes, watcher
+from tuimon.agent import activations, parameters, probes, waiting, watcher
 from tuimon.agent.engine import ENGINE
 from tuimon.records.hello import Hello
 from tuimon.records.sample import Bye, Log
@@ -116,7 +116,7 @@ def test_a_failing_probe_disarms_once_and_training_goes_on(
     owner, name = {
         "forward": (activations.ActivationProbe, "_wanted"),
         "begin": (probes.Probes, "begin"),
-        "gradient": (activations.ActivationProbe, "flush"),
+        "gradient": (waiting.WaitingTensors, "flush"),
         "after backward": (parameters.ParameterProbe, "after_backward"),
         "before": (parameters.ParameterProbe, "before_step"),
         "step": (parameters.ParameterProbe, "after_step"),

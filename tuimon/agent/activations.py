@@ -1,8 +1,6 @@
 """Outputs of modules, and the gradients that arrive there, read as they pass.
 
-Nothing is copied. A small tensor waits until a batch of them is worth one compiled call; its version
-counter tells whether something wrote to it meanwhile (an in-place ReLU behind it). Such a module's output
-is read at once from then on. Large tensors are always read at once, while they are in the cache.
+Small ones wait until there are some; large ones are read at once, while they are in the cache.
 """
 
 from __future__ import annotations
@@ -10,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import replace
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,6 +17,7 @@ from tuimon.agent.meter import Meter, clock
 from tuimon.agent.points import Point, limits_of
 from tuimon.agent.rows import RowTable
 from tuimon.agent.transforms import is_batch, transforming
+from tuimon.agent.waiting import WaitingTensors
 from tuimon.records.layout import TensorInfo, TensorKind
 from tuimon_kernels import Activity, slot_for
 
@@ -28,13 +26,8 @@ if TYPE_CHECKING:
 
     from tuimon.agent.guard import Guard
 
-#: Bytes that wait at most: they stay in the second-level cache (1 MB on the EPYC that the benches ran on)
-#: and are what watching adds to the training's peak memory.
-WAITING_BYTES = 384 << 10
-
 #: The number of the backward that this thread runs, -1 outside of any. A private name: without it never.
 in_backward: Callable[[], int] = getattr(torch._C, "_current_graph_task_id", lambda: -1)
-_version: Callable[[torch.Tensor], int] = attrgetter("_version")
 
 
 class ActivationProbe:
@@ -44,11 +37,7 @@ class ActivationProbe:
         self._table, self._meter, self._guard = table, meter, guard
         self._handles: list[RemovableHandle] = []
         self._armed = False
-        self._slots: list[int] = []
-        self._tensors: list[torch.Tensor] = []
-        self._versions: list[int] = []
-        self._waiting: list[Point | None] = []
-        self._waiting_bytes = 0
+        self._waiting = WaitingTensors(table)
         self._called = 0
         #: Whether a backward runs that trains; set by the agent. Others (a gradient penalty) pass here too.
         self.in_backward = False
@@ -72,22 +61,22 @@ class ActivationProbe:
         for handle in self._handles:
             handle.remove()
         self._handles = []
-        self._forget()
+        self._waiting.forget()
+
+    def flush(self) -> None:
+        """Read all that waits."""
+        self._waiting.flush()
 
     def restart(self, points: list[Point]) -> None:
         """Drop what was gathered for this step, after an exception in the middle of it."""
-        self._forget()
+        self._waiting.forget()
         for point in points:
             point.calls = point.passed_by = 0
-
-    def _forget(self) -> None:
-        self._slots, self._tensors, self._versions, self._waiting = [], [], [], []
-        self._waiting_bytes = 0
 
     def _hook(self, point: Point) -> Callable[[torch.nn.Module, Any, Any], None]:
         """The forward hook of one point; all of it stands in this closure, since it runs for every call."""
         meter, node_hook, enabled = self._meter, self._gradient_hook(point), torch.is_grad_enabled
-        compiling = torch.compiler.is_compiling
+        compiling, add, plain = torch.compiler.is_compiling, self._waiting.add, torch.Tensor
 
         def forward_hook(module: torch.nn.Module, args: Any, output: Any) -> None:
             # Asked first, so that a compiler that traces this hook finds nothing in it to depend on.
@@ -98,7 +87,7 @@ class ActivationProbe:
                 return
             start_s = clock()
             try:
-                out = output if type(output) is torch.Tensor else first_tensor(output)
+                out = output if type(output) is plain else first_tensor(output)
                 if out is not None and self._wanted(point):
                     point.calls += 1
                     if out.dtype is not point.dtype or out.shape != point.shape:
@@ -107,7 +96,7 @@ class ActivationProbe:
                         if (node := out.grad_fn) is not None:
                             place = out.output_nr
                             node.register_prehook(self._gradient_hook(point, place) if place else node_hook)
-                        self._read(point.slot, out, point)
+                        add(point.slot, out, point)
             except Exception as error:
                 self._guard.take(error)
             meter.calls += 2
@@ -168,7 +157,7 @@ class ActivationProbe:
 
     def _gradient_hook(self, point: Point, place: int = 0) -> Callable[[Any], None]:
         """The hook of the node that made an output: of several (`chunk`, `lstm`) the one at this place."""
-        meter = self._meter
+        meter, add = self._meter, self._waiting.add
 
         def node_hook(gradients: Any) -> None:
             if not self._armed or not self.in_backward or transforming() is not None:
@@ -177,41 +166,12 @@ class ActivationProbe:
             try:
                 gradient = gradients[place]
                 if gradient is not None and gradient.dtype is point.dtype and not is_batch(gradient):
-                    self._read(point.gradient_slot, gradient, None)
+                    add(point.gradient_slot, gradient, None)
             except Exception as error:
                 self._guard.take(error)
             meter.own_s += clock() - start_s
 
         return node_hook
-
-    def _read(self, slot: int, tensor: torch.Tensor, point: Point | None) -> None:
-        if not tensor.is_contiguous() or not tensor.is_cpu:
-            readable = self._table.readable(slot, tensor)
-            if readable is None:
-                return
-            tensor = readable
-        self._slots.append(slot)
-        self._tensors.append(tensor)
-        self._versions.append(tensor._version)
-        self._waiting.append(point)
-        self._waiting_bytes += tensor.nbytes
-        if self._waiting_bytes >= WAITING_BYTES or (point is not None and point.overwritten):
-            self.flush()
-
-    def flush(self) -> None:
-        """Read all that waits, except what was overwritten meanwhile."""
-        slots, tensors = self._slots, self._tensors
-        if not slots:
-            return
-        versions, waiting = self._versions, self._waiting
-        self._forget()
-        if list(map(_version, tensors)) != versions:
-            for i in reversed(range(len(tensors))):
-                if tensors[i]._version != versions[i]:
-                    if (point := waiting[i]) is not None:
-                        point.overwritten = True
-                    del slots[i], tensors[i]
-        self._table.accumulate(slots, tensors)
 
 
 def _info(point: Point, kind: TensorKind) -> TensorInfo:
