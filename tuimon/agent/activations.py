@@ -16,6 +16,7 @@ from tuimon.agent.hooks import Hook
 from tuimon.agent.meter import Meter, clock
 from tuimon.agent.points import Point, limits_of
 from tuimon.agent.rows import RowTable
+from tuimon.agent.tensor_hooks import GradientHook, attach
 from tuimon.agent.transforms import is_batch, transforming
 from tuimon.agent.waiting import WaitingTensors
 from tuimon.records.layout import TensorInfo, TensorKind
@@ -75,8 +76,9 @@ class ActivationProbe:
 
     def _hook(self, point: Point) -> Callable[[torch.nn.Module, Any, Any], None]:
         """The forward hook of one point; all of it stands in this closure, since it runs for every call."""
-        meter, node_hook, enabled = self._meter, self._gradient_hook(point), torch.is_grad_enabled
-        compiling, add, plain = torch.compiler.is_compiling, self._waiting.add, torch.Tensor
+        meter, enabled, plain = self._meter, torch.is_grad_enabled, torch.Tensor
+        compiling, add = torch.compiler.is_compiling, self._waiting.add
+        hooks = {0: self._gradient_hook(point)}
 
         def forward_hook(module: torch.nn.Module, args: Any, output: Any) -> None:
             # Asked first, so that a compiler that traces this hook finds nothing in it to depend on.
@@ -93,9 +95,8 @@ class ActivationProbe:
                     if out.dtype is not point.dtype or out.shape != point.shape:
                         self._meet(point, out)
                     if point.slot >= 0:
-                        if (node := out.grad_fn) is not None:
-                            place = out.output_nr
-                            node.register_prehook(self._gradient_hook(point, place) if place else node_hook)
+                        if out.grad_fn is not None:
+                            attach(out, hooks)
                         add(point.slot, out, point)
             except Exception as error:
                 self._guard.take(error)
@@ -155,23 +156,21 @@ class ActivationProbe:
         if slot.channels and not point.rectifier:
             self._table.pair(point.slot, point.gradient_slot)
 
-    def _gradient_hook(self, point: Point, place: int = 0) -> Callable[[Any], None]:
-        """The hook of the node that made an output: of several (`chunk`, `lstm`) the one at this place."""
+    def _gradient_hook(self, point: Point) -> GradientHook:
         meter, add = self._meter, self._waiting.add
 
-        def node_hook(gradients: Any) -> None:
+        def gradient_hook(gradient: torch.Tensor | None) -> None:
             if not self._armed or not self.in_backward or transforming() is not None:
                 return
             start_s = clock()
             try:
-                gradient = gradients[place]
                 if gradient is not None and gradient.dtype is point.dtype and not is_batch(gradient):
                     add(point.gradient_slot, gradient, None)
             except Exception as error:
                 self._guard.take(error)
             meter.own_s += clock() - start_s
 
-        return node_hook
+        return gradient_hook
 
 
 def _info(point: Point, kind: TensorKind) -> TensorInfo:
