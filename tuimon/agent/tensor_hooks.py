@@ -1,9 +1,9 @@
 """Hooks on the gradient that arrives at a tensor, at a fifth of what torch's own way to add them takes.
 
 `Tensor.register_hook` and `Node.register_prehook` make a dictionary and a handle for each call (1.4 us on
-CPython 3.11, more with cold caches), though nobody will remove the hook. Torch keeps the dictionary in the node
-and looks it up through the tensor only while it registers. So one dictionary per module serves all calls, and
-the tensor is as before: hooks of the user's own, added later, go into a dictionary of theirs.
+CPython 3.11, more with cold caches), though nobody will remove the hook. Torch keeps the dictionary in the
+node and looks it up through the tensor only while it registers. So one dictionary per module serves all
+calls, and the tensor is as before: hooks of the user's own, added later, go into a dictionary of theirs.
 """
 
 from __future__ import annotations
