@@ -156,3 +156,27 @@ def test_entered_in_the_middle_of_a_forward() -> None:
     step(optimizer, model)
     assert here.agent.samples == 1
     here.end("closed")
+
+
+def test_an_optimizer_for_each_parameter_that_steps_inside_of_backward() -> None:
+    model = nn.Sequential(*[nn.Linear(4, 4) for _ in range(50)])
+    optimizers = {p: torch.optim.SGD([p], lr=0.1) for p in model.parameters()}
+
+    def in_backward(parameter: torch.Tensor) -> None:
+        optimizers[parameter].step()  # type: ignore[index]
+        parameter.grad = None
+
+    handles = [p.register_post_accumulate_grad_hook(in_backward) for p in model.parameters()]
+    # Entered in the middle of a backward, when most of them are still to step.
+    handles.append(model[-1].weight.register_hook(lambda _: bool(entered()) and None))
+    model(torch.randn(2, 4)).sum().backward()
+    handles.pop().remove()
+    here = watcher.current()
+    assert here is not None
+    for _ in range(3):
+        model(torch.randn(2, 4)).sum().backward()
+    assert names(here.agent) == named(model)
+    assert here.agent.samples >= 1
+    here.end("closed")
+    for handle in handles:
+        handle.remove()

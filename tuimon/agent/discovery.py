@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 #: A search that found nothing is repeated after this long, then after twice that, and so on up to the last.
 FIRST_PAUSE_S, LAST_PAUSE_S = 1.0, 64.0
-#: Steps of any optimizers after which nobody is waited for any more who has stepped only once.
-LONGEST_SEARCH = 64
+#: Once an optimizer has taken so many steps in a search, nobody is waited for any more who took but one.
+LONGEST_SEARCH = 16
 
 #: Before anything was found.
 WAITING = "no step of an optimizer has been seen yet"
@@ -61,10 +61,10 @@ class Discovery:
         self.searching = False
         #: Whether all forwards seen in this search were seen from their beginning.
         self._whole = False
-        #: Steps of each optimizer that is not explained yet, since this search began.
+        #: Steps of each optimizer in this search; and of those alone that are not explained yet.
+        self._steps: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
         self._turns: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
-        self._steps = 0
-        self._grew = False
+        self._long = self._grew = False
         #: The modules that no other owns, once they were looked for.
         self._scanned: list[weakref.ref[nn.Module]] | None = None
         self._scanning = False
@@ -76,7 +76,8 @@ class Discovery:
 
     def start(self) -> None:
         """Begin the first search. From any thread."""
-        self._turns, self._steps, self._grew = WeakKeyDictionary(), 0, False
+        self._turns, self._steps = WeakKeyDictionary(), WeakKeyDictionary()
+        self._long = self._grew = False
         self._scanned, self._scanning = None, False
         self.searching = True
         if compiled_code():
@@ -116,8 +117,8 @@ class Discovery:
             if self._add_single(unknown):
                 return True
             self.start()
-        self._steps += 1
-        turns = self._turns[optimizer] = self._turns.get(optimizer, 0) + 1
+        turns = self._steps[optimizer] = self._turns[optimizer] = self._steps.get(optimizer, 0) + 1
+        self._long = self._long or turns >= LONGEST_SEARCH
         grown = bool(unknown) and self._explain(optimizer, unknown, turns)
         self._grew = self._grew or grown
         if not self._inventory.unknown(optimizer):
@@ -127,11 +128,10 @@ class Discovery:
 
     def _conclude(self) -> None:
         """Leave the forwards alone once all have had their turns, and end with the last one explained."""
-        long = self._steps >= LONGEST_SEARCH
-        if long or all(turns > 1 for turns in self._turns.values()):
+        if self._long or all(turns > 1 for turns in self._turns.values()):
             self._forwards.stop()
         waiting = self._scanning and self._scanned is None
-        if not self._turns or (long and not waiting):
+        if not self._turns or (self._long and not waiting):
             self._end()
 
     def _explain(self, optimizer: Any, unknown: set[int], turns: int) -> bool:
