@@ -56,6 +56,12 @@ def test_a_derivative_by_the_input_is_no_training(observed: Observed) -> None:
 def test_tensors_that_no_module_owns_have_the_names_of_the_scripts_variables(observed: Observed) -> None:
     run = observed("raw_tensors.py")
     assert "the script's variables" in run.hello["probes"]["names"]
+    # The first window begins with a backward, behind the loss.
+    for sample, truth in list(run.pairs())[1:]:
+        # Without a module the next step shows when its loss is computed, and is no part of this one.
+        (criterion,) = sample["criteria"]
+        assert (criterion["name"], criterion["calls"], criterion["n"]) == ("cross_entropy", 1, 32)
+        assert criterion["value"] == truth["loss"]
     sizes = {"C": 27 * 8, "W1": 24 * 64, "b1": 64, "W2": 64 * 27, "b2": 27}
     for sample in run.samples:
         assert {name: t["n"] for name, t in tensors(sample, "gradient").items()} == sizes

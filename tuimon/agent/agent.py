@@ -59,6 +59,7 @@ class Agent:
             OptimizerSteps(self.before_step, self.after_step), self.handwritten,
         ]  # fmt: skip
         self.window.sources, self.window.handwritten = self.sources, self.handwritten
+        self.window.criteria.before_call = self.handwritten.glance
         #: Finds the models where nobody named them.
         self.discovery: Discovery | None = None
         self.commands: list[Command] = []

@@ -56,6 +56,8 @@ class CriterionProbe:
         #: Why the probe gave up; None while it has not. And whether a sample has said so.
         self.trouble: str | None = None
         self._told = False
+        #: Called before a call is taken into account: the step that it seems to belong to may be over.
+        self.before_call: Callable[[], None] = lambda: None
 
     # -- in and out -----------------------------------------------------------------------------------
 
@@ -181,6 +183,7 @@ class CriterionProbe:
             return
         self._called = True
         self._meter.calls += 1
+        self.before_call()
         with _undisturbed(call):
             if not call.result.requires_grad or self._in_eval():
                 self._passes.take(call, not self._trains_in_eval and self._inventory.evaluates)

@@ -185,6 +185,13 @@ class HandwrittenSteps:
         elif self._agent.observes_next:
             self._expect_entry()
 
+    def glance(self) -> None:
+        """A loss function is called: where no module is, that is the first that shows of a new step."""
+        if self.optimizer is not None and self._armed and transforming() is None:
+            self._late = True
+            self._look()
+            self._late = False
+
     def run_failed(self) -> None:
         """See `Listener.run_failed`."""
 
