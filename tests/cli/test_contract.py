@@ -13,7 +13,7 @@ from tuimon.cli.record import LEVELS
 from tuimon.records.alert import Severity
 
 CONTRACT = {
-    "attach": {"TARGET", "--via", "--remote-command", "--every", "--budget", "--activations"},
+    "attach": {"TARGET", "--via", "--remote-command", "--every", "--budget", "--measure", "--activations"},
     "list": {"HOST...", "--json", "--via", "--remote-command"},
     "relay": {"PID", "--every", "--budget", "--activations"},
     "record": {
@@ -24,6 +24,7 @@ CONTRACT = {
         "--steps",
         "--every",
         "--budget",
+        "--measure",
         "--activations",
         "-o",
         "--json",

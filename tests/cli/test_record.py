@@ -68,7 +68,7 @@ VALIDATED = frames(
 def test_losses_are_said_with_how_they_came_about(tuimon: Tuimon, agent: Agent) -> None:
     agent(GREETING, VALIDATED, frames(BYE))
     lines = tuimon("record", PID).out.splitlines()
-    words = "mean of 4 microbatches, their division by 4 undone, unscaled"
+    words = "mean of 4 microbatches, divided before backward, unscaled"
     assert lines[1].startswith(f"step 1  loss 0.5 ({words})  accuracy 50 %  lr -")
     assert lines[2] == "step 1  validation loss 0.5 over 3 batches  accuracy 50 %  mse_loss 2"
 

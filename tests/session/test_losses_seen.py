@@ -60,5 +60,5 @@ def test_how_a_loss_came_about_in_words() -> None:
     assert words() == ""
     assert words(microbatches=4) == "mean of 4 microbatches"
     assert words(loss_scale=65536.0) == "unscaled"
-    assert words(microbatches=2, loss_divisor=2) == "mean of 2 microbatches, their division by 2 undone"
+    assert words(microbatches=2, loss_divisor=2) == "mean of 2 microbatches, divided before backward"
     assert words(microbatches=4, loss=None) == ""

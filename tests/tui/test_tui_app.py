@@ -12,6 +12,7 @@ from tui_fakes import DYING, HEALTHY_RUN, RULES, SICK_RULES, Clock, Quiet, app_o
 from tuimon.attach.events import Connected, Disconnected, Ended
 from tuimon.records.criterion import Criterion, Evaluation
 from tuimon.records.sample import Log, StepTimes
+from tuimon.records.trial import Trial
 from tuimon.session.session import Session
 from tuimon.tui.app import MonitorApp
 from tuimon.tui.look import Look, dark, light, mono
@@ -249,6 +250,18 @@ async def test_validation_and_accuracy_that_were_seen_stand_at_the_loss(size: tu
         app.session.apply(Log(801, 0.0, {"val_loss": 3.5}))
         await pilot.press("c", *"c" * (len(plots(app.session.history)) - 1))
         assert "─ val_loss 3.500" in await text(pilot)
+
+
+async def test_the_header_says_what_watching_was_measured_to_cost() -> None:
+    app = healthy()
+    trial = Trial(801, 0.0, 7, 40, 25, 1, 1.02)
+    app.session.apply(trial)
+    async with app.run_test(size=(160, 48)) as pilot:
+        assert "measuring 7/40" in (await text(pilot)).splitlines()[0]
+        app.session.apply(dataclasses.replace(trial, ratio=1.008, low=0.997, high=1.013, done=True))
+        await pilot.press("t")
+        head = (await text(pilot)).splitlines()[0]
+        assert "watching costs +0.8 % · measured -0.3 to +1.3 %" in head
 
 
 async def test_what_was_not_measured_is_drawn_as_such() -> None:

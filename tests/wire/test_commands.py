@@ -14,6 +14,7 @@ from tuimon.wire.commands import (
     Cadence,
     Command,
     Detach,
+    Measure,
     Subscribe,
     decode_command,
     encode_command,
@@ -26,6 +27,8 @@ COMMANDS: st.SearchStrategy[Command] = st.one_of(
     st.builds(Cadence, every=st.integers(1)),
     st.builds(Cadence, budget_ratio=st.floats(0.0, 1.0, exclude_min=True)),
     st.just(Cadence()),
+    st.builds(Measure, every=st.integers(1), pairs=st.integers(1, 1000), token=st.text(max_size=64)),
+    st.builds(Measure, budget_ratio=st.floats(0.0, 1.0, exclude_min=True)),
     st.just(Detach()),
 )
 
@@ -67,6 +70,12 @@ def test_garbage_is_refused_by_name(payload: bytes) -> None:
         {"type": "cadence", "budget_ratio": float("nan")},
         {"type": "cadence", "budget_ratio": [0.1]},
         {"type": "cadence", "every": 1, "budget_ratio": 0.1},
+        {"type": "measure", "every": 0},
+        {"type": "measure", "pairs": 0},
+        {"type": "measure", "pairs": 1001},
+        {"type": "measure", "pairs": 1.5},
+        {"type": "measure", "token": 1},
+        {"type": "measure", "token": "x" * 65},
     ],
     ids=str,
 )

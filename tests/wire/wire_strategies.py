@@ -15,6 +15,7 @@ from tuimon.records.layout import LayerInfo, Layout, TensorInfo, TensorKind
 from tuimon.records.record import Record
 from tuimon.records.sample import Bye, Log, Notice, Sample, StepTimes
 from tuimon.records.tensors import TensorTable
+from tuimon.records.trial import Trial
 from tuimon.wire.framing import Decoder
 
 TEXT = st.text(max_size=12)
@@ -143,6 +144,22 @@ RECORDS: st.SearchStrategy[Record] = st.one_of(
         batches=COUNT,
         duration_s=NUMBER,
         criteria=tuples(CRITERIA),
+    ),
+    st.builds(
+        Trial,
+        step=COUNT,
+        time_s=NUMBER,
+        pairs=COUNT,
+        wanted=COUNT,
+        block_steps=COUNT,
+        every=COUNT,
+        ratio=MAYBE_NUMBER,
+        low=MAYBE_NUMBER,
+        confidence=MAYBE_NUMBER,
+        bare_step_s=MAYBE_NUMBER,
+        asked=tuples(TEXT),
+        done=st.booleans(),
+        stopped=st.none() | TEXT,
     ),
     st.builds(Log, step=COUNT, time_s=NUMBER, values=NUMBERS),
     st.builds(Notice, step=COUNT, time_s=NUMBER, text=TEXT),

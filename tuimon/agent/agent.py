@@ -19,9 +19,10 @@ from tuimon.agent.optimizers import Optimizers
 from tuimon.agent.scaler import left_out
 from tuimon.agent.stance import EagerSteps
 from tuimon.agent.steps import OptimizerSteps, StepSource
+from tuimon.agent.trial import Alternation
 from tuimon.agent.window import Window
 from tuimon.records.sample import Log
-from tuimon.wire.commands import Cadence, Detach
+from tuimon.wire.commands import Cadence, Detach, Measure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 #: The modules and parameters are listed again this often at most, in case the model was changed.
 STOCKTAKING_S = 1.0
+#: More steps than any training takes.
+_NEVER = 1 << 62
 
 
 class Agent:
@@ -64,6 +67,8 @@ class Agent:
         self.discovery: Discovery | None = None
         self.commands: list[Command] = []
         self._closed = False
+        #: The A/B that goes on; None without one.
+        self.alternation: Alternation | None = None
         #: Steps that are not observed before the next that is.
         self._until = 0
         #: Samples published so far.
@@ -256,6 +261,12 @@ class Agent:
             self._obey(self.commands.pop(0))
         if self._closed:
             return
+        self._look_again()
+        if self.alternation is not None:
+            self._alternate(self.alternation)
+
+    def _look_again(self) -> None:
+        """Finish the step that was observed, or begin to observe the next one when it is time."""
         if self.window.armed and not self.window.torn:
             self._finish()
         elif self.window.armed:
@@ -266,12 +277,46 @@ class Agent:
                 self._arm()
 
     def _obey(self, command: Command) -> None:
+        if isinstance(command, Measure) and self.alternation is not None:
+            self.alternation.asked.append(command.token)  # one measurement serves both
+            return
         if isinstance(command, Cadence):
+            self._end_alternation("the cadence was changed")
             self.schedule.ask(command.every, command.budget_ratio)
             self._until = min(self._until, self.schedule.every - 1)
+            if isinstance(command, Measure):
+                step_s = self.window.pace.step_s()
+                self.alternation = Alternation(command.pairs, self.schedule.every, step_s, command.token)
         elif isinstance(command, Detach):
             self.stop()
             self._leave("detached")
+
+    def _alternate(self, alternation: Alternation) -> None:
+        """A step of an A/B is over: where a block ended with it, the next one begins."""
+        if not alternation.stepped(clock()):
+            return
+        self._publish(alternation.result(self.optimizers.step))
+        watched = alternation.next
+        if watched is None:
+            self._end_alternation(None)
+        elif watched:
+            # What opening it costs belongs to the block.
+            alternation.begin(clock())
+            self._until = 0
+            if self.handwritten.may_begin():
+                self._arm()
+        else:
+            self.window.close()
+            self._until = _NEVER
+            alternation.begin(clock())
+
+    def _end_alternation(self, why: str | None) -> None:
+        """Go on as usual; `why` it ended before its end."""
+        if self.alternation is None:
+            return
+        if why is not None:
+            self._publish(self.alternation.result(self.optimizers.step, why))
+        self.alternation, self._until = None, 1
 
     def _finish(self, skipped: bool = False) -> None:
         """Publish the sample, and choose when to look again."""
@@ -284,7 +329,8 @@ class Agent:
         if self.samples == 1:
             self.greet()  # now it is known which layers show
         self._hook_s = self.meter.settle(self._hook_s)
-        self._until = self.schedule.observed(window.cost_s, window.pace.bare_step_s()) - 1
+        every = self.schedule.observed(window.cost_s, window.pace.bare_step_s())
+        self._until = (every if self.alternation is None else self.alternation.every) - 1
         window.pace.sampled()
         if self._until > 0:
             window.close()

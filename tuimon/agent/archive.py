@@ -15,6 +15,7 @@ from tuimon.records.criterion import Evaluation
 from tuimon.records.layout import Layout
 from tuimon.records.record import Record
 from tuimon.records.sample import Log, Notice, Sample
+from tuimon.records.trial import Trial
 from tuimon.wire.codec import decode, encode
 from tuimon.wire.errors import FrameTooLong
 from tuimon.wire.framing import length_prefix
@@ -26,9 +27,9 @@ LIMIT_BYTES = 24 << 20
 #: about what encoding costs, and hundreds at once would keep the interpreter from the training.
 STRIPPED_AT_ONCE = 4
 
-#: Logs, evaluations and notices kept at most. A viewer that connects again tells those it had from new
-#: ones by remembering more of them than that.
-LOGS, EVALUATIONS, NOTICES = 4096, 4096, 1024
+#: Logs, evaluations, notices and trials kept at most. A viewer that connects again tells those it had from
+#: new ones by remembering more of them than that.
+LOGS, EVALUATIONS, NOTICES, TRIALS = 4096, 4096, 1024, 64
 
 _SEQUENCE = attrgetter("sequence")
 _PREFIX_BYTES = len(length_prefix(0))
@@ -99,7 +100,7 @@ class Archive:
     samples of the older half go, so that what is left covers the run evenly. The first sample, the
     newest one, the newest layout and all layouts that a sample left refers to stay whatever they
     weigh. Logs are thinned in the same way above an eighth of the limit or `LOGS` of them, so are
-    evaluations, and notices above a 32nd or `NOTICES`.
+    evaluations; notices and trials above a 32nd, or `NOTICES` and `TRIALS` of them.
     """
 
     def __init__(self, limit_bytes: int = LIMIT_BYTES) -> None:
@@ -108,7 +109,7 @@ class Archive:
         self._bytes = 0
         self._last_sequence = 0
         self._samples, self._logs, self._notices = _Series(), _Series(), _Series()
-        self._evaluations = _Series()
+        self._evaluations, self._trials = _Series(), _Series()
         #: Layouts by id; the last one is the newest.
         self._layouts: dict[int, Entry] = {}
         #: Samples that are to lose their histograms, and how many samples there were when chosen.
@@ -160,6 +161,8 @@ class Archive:
             self._keep_few(self._logs, entry, LOGS, self._limit_bytes // 8)
         elif isinstance(record, Evaluation):
             self._keep_few(self._evaluations, entry, EVALUATIONS, self._limit_bytes // 8)
+        elif isinstance(record, Trial):
+            self._keep_few(self._trials, entry, TRIALS, self._limit_bytes // 32)
         elif isinstance(record, Notice):
             self._keep_few(self._notices, entry, NOTICES, self._limit_bytes // 32)
         self._keep_within_limit()

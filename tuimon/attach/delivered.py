@@ -8,6 +8,7 @@ from tuimon.records.criterion import Evaluation
 from tuimon.records.hello import Hello
 from tuimon.records.record import Record
 from tuimon.records.sample import Log, Notice, Sample
+from tuimon.records.trial import Trial
 
 #: Logs, evaluations and notices remembered; an agent's own memory of them is shorter.
 REMEMBERED = 10_000
@@ -36,7 +37,7 @@ class Delivered:
                     return False
                 self._last_index = record.index
                 return True
-            case Log() | Notice() | Evaluation():
+            case Log() | Notice() | Evaluation() | Trial():
                 return self._is_said_first(repr(record))
             case _:
                 return True

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tuimon.cli.exits import FINE, Failure
-from tuimon.cli.options import activations_option, budget_option, every_option
+from tuimon.cli.options import activations_option, asked, budget_option, every_option, measure_option
 from tuimon.cli.target import complete_target, place_options, read_target
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @place_options
 @every_option
 @budget_option
+@measure_option
 @activations_option
 def attach(
     target: str | None,
@@ -36,6 +37,7 @@ def attach(
     remote_command: str | None,
     every: int | None,
     budget: float | None,
+    measure: bool,
     activations: str,
 ) -> int:
     """Open the monitor on the training TARGET: a process id that `tuimon list` shows, or a recording.
@@ -47,14 +49,10 @@ def attach(
     training that tuimon is not inside yet is entered: it pauses for a moment, and tuimon leaves it again
     some time after the last viewer.
     """
-    if every is not None and budget is not None:
-        raise click.UsageError("--every and --budget exclude each other.")
+    cadence = asked(every, budget, measure)
     named = read_target(target, via, remote_command)
     options = {"every": every, "budget": budget, "activations": activations}
 
-    from tuimon.wire.commands import Cadence
-
-    cadence = None if every is None and budget is None else Cadence(every, budget)
     if named.place is not None:
         return _attach_there(named.place, named.pid, cadence, options)
     if named.recording is not None:

@@ -18,7 +18,7 @@ from tuimon.attach.mailbox import Mailbox
 from tuimon.attach.source import Source
 from tuimon.cli.exits import ALERTED, FINE, Failure
 from tuimon.records.alert import AlertState, Severity
-from tuimon.session.change import AlertChanged, Change, ConnectionChanged, Sampled
+from tuimon.session.change import AlertChanged, Change, Compared, ConnectionChanged, Sampled
 from tuimon.session.connection import ConnectionState
 from tuimon.session.follow import follow
 from tuimon.session.replay import Replay
@@ -45,6 +45,8 @@ class Until:
     for_s: float | None = None
     #: Stop as soon as an alert of this level or above fires.
     alert: Severity | None = None
+    #: Stop as soon as the measurement that has this token is over.
+    measured: str | None = None
 
 
 def follow_process(
@@ -141,6 +143,8 @@ class _Follower:
                 self._samples += 1
                 if self._samples == self._until.steps:
                     self.reason = f"watched {self._samples} observed steps"
+            case Compared(trial) if trial.done and self._until.measured in trial.asked:
+                self.reason = "measured what watching costs"
             case AlertChanged(alert) if alert.state is AlertState.FIRING:
                 if self._until.alert is not None and alert.severity >= self._until.alert:
                     self.alerted = True

@@ -9,9 +9,11 @@ from tuimon.records.criterion import Evaluation, accuracy_of
 from tuimon.records.hello import Hello
 from tuimon.records.layout import Layout
 from tuimon.records.sample import Sample
+from tuimon.records.trial import Trial
 from tuimon.session.change import (
     AlertChanged,
     Change,
+    Compared,
     ConnectionChanged,
     Evaluated,
     FellSilent,
@@ -22,6 +24,7 @@ from tuimon.session.change import (
     Sampled,
 )
 from tuimon.session.connection import ConnectionState
+from tuimon.session.measured import measured_words
 from tuimon.session.scalars import loss_words
 from tuimon.session.session import Session
 
@@ -52,6 +55,8 @@ def text_lines(session: Session, change: Change) -> list[str]:
             return [f"step {log.step}  {_values(log.values)}"]
         case Evaluated(evaluation):
             return [_evaluation(evaluation)]
+        case Compared(trial):
+            return _trial(trial)
         case Noticed(notice):
             return [f"note at step {notice.step}: {notice.text}"]
         case FellSilent(silence):
@@ -127,6 +132,17 @@ def _evaluation(evaluation: Evaluation) -> str:
         f"step {evaluation.step}  validation loss {number(evaluation.loss)} over {batches}"
         f"{_accuracy(evaluation.accuracy)}", *terms
     ))  # fmt: skip
+
+
+def _trial(trial: Trial) -> list[str]:
+    """The result, and before it now and then how far it is."""
+    if not trial.done:
+        tenth = max(1, trial.wanted // 4)
+        told = trial.pairs and trial.pairs % tenth == 0
+        return [f"measuring what watching costs: {trial.pairs} of {trial.wanted} pairs"] if told else []
+    blocks = f"{trial.pairs} pairs of blocks of {trial.block_steps} steps, watched every {trial.every}"
+    early = f"; stopped early: {trial.stopped}" if trial.stopped else ""
+    return [f"step {trial.step}  measured: {measured_words(trial)} ({blocks}{early})"]
 
 
 def _accuracy(ratio: float | None) -> str:

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 import click
 
 from tuimon.cli.exits import ReaderGone
-from tuimon.cli.options import activations_option, budget_option, every_option
+from tuimon.cli.options import (
+    activations_option,
+    asked,
+    budget_option,
+    every_option,
+    measure_option,
+    token_of,
+)
 from tuimon.cli.quantities import duration_s
 from tuimon.cli.target import complete_target, place_options, read_target
 
@@ -34,6 +41,7 @@ LEVELS = ("info", "warning", "critical")
 )
 @every_option
 @budget_option
+@measure_option
 @activations_option
 @click.option(
     "-o", "output", type=click.Path(), metavar="FILE", help="Record into FILE, too: for `tuimon replay`."
@@ -53,6 +61,7 @@ def record(
     steps: int | None,
     every: int | None,
     budget: float | None,
+    measure: bool,
     activations: str,
     output: str | None,
     as_json: bool,
@@ -63,19 +72,17 @@ def record(
     line by line.
 
     What the training remembers from before comes first. Ends with the training, with one of the limits,
-    or with Ctrl-C; the last line says what fired. A training that tuimon is not inside yet is entered: it
-    pauses for a moment, and tuimon leaves it again some time after the last viewer.
+    with the result of --measure, or with Ctrl-C; the last line says what fired. A training that tuimon is
+    not inside yet is entered: it pauses for a moment, and tuimon leaves it again some time after the last
+    viewer.
     """
     if tensors and not as_json:
         raise click.UsageError("--tensors needs --json.")
-    if every is not None and budget is not None:
-        raise click.UsageError("--every and --budget exclude each other.")
-
+    cadence = asked(every, budget, measure)
     named = read_target(target, via, remote_command)
 
     from tuimon.cli.following import Until, follow_process
     from tuimon.records.alert import Severity
-    from tuimon.wire.commands import Cadence
 
     write, kept = json_writer(tensors) if as_json else text_writer(), None
     if output is not None:
@@ -83,8 +90,8 @@ def record(
 
         kept = RecordFile(output)
         write = both(write, kept.write)
-    until = Until(steps, for_s, None if fail_on is None else Severity[fail_on.upper()])
-    cadence = None if every is None and budget is None else Cadence(every, budget)
+    severity = None if fail_on is None else Severity[fail_on.upper()]
+    until = Until(steps, for_s, severity, measured=token_of(cadence))
     options = {"every": every, "budget": budget, "activations": activations}
     try:
         if named.recording is not None:

@@ -8,5 +8,6 @@ from tuimon.records.criterion import Evaluation
 from tuimon.records.hello import Hello
 from tuimon.records.layout import Layout
 from tuimon.records.sample import Bye, Log, Notice, Sample
+from tuimon.records.trial import Trial
 
-Record: TypeAlias = Hello | Layout | Sample | Evaluation | Log | Notice | Bye
+Record: TypeAlias = Hello | Layout | Sample | Evaluation | Trial | Log | Notice | Bye

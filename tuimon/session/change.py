@@ -9,6 +9,7 @@ from tuimon.records.criterion import Evaluation
 from tuimon.records.hello import Hello
 from tuimon.records.layout import Layout
 from tuimon.records.sample import Bye, Log, Notice, Sample
+from tuimon.records.trial import Trial
 from tuimon.session.connection import ConnectionState
 from tuimon.session.silence import Silence
 
@@ -58,6 +59,13 @@ class Evaluated:
 
 
 @dataclass(frozen=True, slots=True)
+class Compared:
+    """What watching costs is known better than before, or for good."""
+
+    trial: Trial
+
+
+@dataclass(frozen=True, slots=True)
 class Noticed:
     """The agent has something to tell the person."""
 
@@ -79,5 +87,14 @@ class Left:
 
 
 Change = (
-    ConnectionChanged | Introduced | Sampled | AlertChanged | Logged | Evaluated | Noticed | FellSilent | Left
+    ConnectionChanged
+    | Introduced
+    | Sampled
+    | AlertChanged
+    | Logged
+    | Evaluated
+    | Compared
+    | Noticed
+    | FellSilent
+    | Left
 )

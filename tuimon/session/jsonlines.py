@@ -11,9 +11,11 @@ from tuimon.records.hello import Hello
 from tuimon.records.layout import Layout
 from tuimon.records.sample import Sample
 from tuimon.records.tensors import TensorStats
+from tuimon.records.trial import Trial
 from tuimon.session.change import (
     AlertChanged,
     Change,
+    Compared,
     ConnectionChanged,
     Evaluated,
     FellSilent,
@@ -39,6 +41,8 @@ def event_lines(session: Session, change: Change, tensors: bool = False) -> Line
             return {**line, "clip_ratio": session.history.clip_ratio}
         case Evaluated(evaluation):
             return _evaluation(evaluation)
+        case Compared(trial):
+            return _trial(trial) if trial.done else None
         case AlertChanged(alert):
             return _alert(alert)
         case FellSilent(silence):
@@ -154,6 +158,24 @@ def _evaluation(evaluation: Evaluation) -> Line:
         "batches": evaluation.batches,
         "duration_s": evaluation.duration_s,
         "criteria": [_criterion(one) for one in evaluation.criteria],
+    }
+
+
+def _trial(trial: Trial) -> Line:
+    return {
+        "event": "measured",
+        "step": trial.step,
+        "time": trial.time_s,
+        "ratio": trial.ratio,
+        "low": trial.low,
+        "high": trial.high,
+        "confidence": trial.confidence,
+        "pairs": trial.pairs,
+        "block_steps": trial.block_steps,
+        "every": trial.every,
+        "watched_step_s": trial.watched_step_s,
+        "bare_step_s": trial.bare_step_s,
+        "stopped": trial.stopped,
     }
 
 

@@ -67,7 +67,7 @@ def loss_words(sample: Sample) -> str:
         return ""
     words = [f"mean of {sample.microbatches} microbatches"] if sample.microbatches > 1 else []
     if sample.loss_divisor is not None:
-        words.append(f"their division by {sample.loss_divisor} undone")
+        words.append("divided before backward")
     if sample.loss_scale is not None:
         words.append("unscaled")
     return ", ".join(words)

@@ -14,6 +14,7 @@ from tuimon.records.criterion import Evaluation
 from tuimon.records.hello import Hello
 from tuimon.records.layout import Layout
 from tuimon.records.sample import Bye, Log, Notice, Sample
+from tuimon.records.trial import Trial
 from tuimon.rules.catalogue import ALL_RULES
 from tuimon.rules.engine import Engine
 from tuimon.rules.judgement import Judgement
@@ -21,6 +22,7 @@ from tuimon.rules.rule import Rule
 from tuimon.session.change import (
     AlertChanged,
     Change,
+    Compared,
     ConnectionChanged,
     Evaluated,
     FellSilent,
@@ -60,6 +62,8 @@ class Session:
         self.samples = 0
         self.logs: deque[Log] = deque(maxlen=_LOGS)
         self.notices: deque[Notice] = deque(maxlen=_NOTICES)
+        #: What is known of the cost of watching by measurement; None when nobody asked.
+        self.trial: Trial | None = None
         #: The agent's farewell; None while it observes.
         self.bye: Bye | None = None
         self.connection = ConnectionState("connecting", clock())
@@ -102,7 +106,7 @@ class Session:
 
     def apply(self, event: Event) -> list[Change]:
         """Take one event into account and tell what it changed, in order."""
-        if isinstance(event, Sample | Log | Evaluation | Notice):
+        if isinstance(event, Sample | Log | Evaluation | Trial | Notice):
             self._heard_s = max(event.time_s, self._heard_s or event.time_s)
             self._told_silent_s = 0.0
         match event:
@@ -130,6 +134,9 @@ class Session:
             case Evaluation():
                 self.history.add_evaluation(event)
                 return [Evaluated(event)]
+            case Trial():
+                self.trial = event
+                return [Compared(event)]
             case Notice():
                 self.notices.append(event)
                 return [Noticed(event)]
@@ -209,7 +216,7 @@ class Session:
         self._engine = Engine(self._rules)
         self._last_index = self.samples = 0
         self._heard_s = None
-        self._introduced = False
+        self._introduced, self.trial = False, None
         self.logs.clear()
         self.notices.clear()
 

@@ -18,6 +18,7 @@ from tuimon.records.layout import LayerInfo, Layout, TensorInfo, TensorKind
 from tuimon.records.record import Record
 from tuimon.records.sample import Bye, Log, Notice, Sample, StepTimes
 from tuimon.records.tensors import COUNTS, MOMENTS, RATIOS, TensorTable, empty_table
+from tuimon.records.trial import Trial
 from tuimon.wire.envelope import Envelope, pack, unpack
 from tuimon.wire.errors import BadFrame
 
@@ -27,6 +28,7 @@ TYPES: Mapping[str, type[Record]] = {
     "layout": Layout,
     "sample": Sample,
     "evaluation": Evaluation,
+    "trial": Trial,
     "log": Log,
     "notice": Notice,
     "bye": Bye,
@@ -168,6 +170,7 @@ _CONVERTERS: Mapping[type[Any], Mapping[str, Callable[[object], Any]]] = {
         "trouble": _mapped,
         "criteria": _each(Criterion),
     },
+    Trial: {"asked": _listed},
     Evaluation: {"criteria": _each(Criterion)},
     Log: {"values": _mapped},
 }

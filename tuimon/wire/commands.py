@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -42,14 +43,42 @@ class Cadence:
             raise ValueError("a fixed cadence and a budget exclude each other")
 
 
+#: Pairs of blocks in a measurement, if not said: 20 seconds and more.
+PAIRS, MOST_PAIRS = 40, 1000
+#: Longest token, characters.
+MOST_TOKEN = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Measure(Cadence):
+    """A cadence, and then: compare steps that are watched so with steps that are not, in turns."""
+
+    #: Pairs of blocks to compare.
+    pairs: int = PAIRS
+    #: Comes back in the `Trial`s, so that who asked knows them from earlier ones.
+    token: str = ""
+
+    def __post_init__(self) -> None:
+        Cadence.__post_init__(self)
+        if not 1 <= self.pairs <= MOST_PAIRS:
+            raise ValueError(f"a measurement of {self.pairs} pairs; it must be 1 to {MOST_PAIRS}")
+        if len(self.token) > MOST_TOKEN:
+            raise ValueError(f"a token of {len(self.token)} characters; it must have {MOST_TOKEN} at most")
+
+
 @dataclass(frozen=True, slots=True)
 class Detach:
     """Leave the training: remove every hook, close the socket, end the thread."""
 
 
-Command: TypeAlias = Subscribe | Cadence | Detach
+Command: TypeAlias = Subscribe | Cadence | Measure | Detach
 
-_TYPES: dict[str, type[Any]] = {"subscribe": Subscribe, "cadence": Cadence, "detach": Detach}
+_TYPES: dict[str, type[Any]] = {
+    "subscribe": Subscribe,
+    "cadence": Cadence,
+    "measure": Measure,
+    "detach": Detach,
+}
 _NAMES = {cls: name for name, cls in _TYPES.items()}
 
 
@@ -75,17 +104,37 @@ def decode_command(payload: bytes) -> Command | None:
                 history=_flag(envelope.fields.get("history", True)),
             )
         case "cadence":
-            every = _number(envelope.fields.get("every"))
-            if every is not None and not isinstance(every, int):
-                raise BadFrame(f"a cadence of every {every!r:.40} steps")
-            try:
-                return Cadence(every, _number(envelope.fields.get("budget_ratio")))
-            except ValueError as error:
-                raise BadFrame(str(error)) from None
+            return _cadence(envelope.fields)
+        case "measure":
+            return _measure(envelope.fields)
         case "detach":
             return Detach()
         case _:
             return None
+
+
+def _cadence(fields: Mapping[str, Any]) -> Cadence:
+    try:
+        return Cadence(_whole(fields.get("every")), _number(fields.get("budget_ratio")))
+    except ValueError as error:
+        raise BadFrame(str(error)) from None
+
+
+def _measure(fields: Mapping[str, Any]) -> Measure:
+    asked, pairs, token = _cadence(fields), _whole(fields.get("pairs")), fields.get("token", "")
+    if not isinstance(token, str):
+        raise BadFrame(f"{token!r:.40} where text belongs")
+    try:
+        return Measure(asked.every, asked.budget_ratio, PAIRS if pairs is None else pairs, token)
+    except ValueError as error:
+        raise BadFrame(str(error)) from None
+
+
+def _whole(value: object) -> int | None:
+    number = _number(value)
+    if number is not None and not isinstance(number, int):
+        raise BadFrame(f"{value!r:.40} where a whole number belongs")
+    return number
 
 
 def _flag(value: object) -> bool:

@@ -8,6 +8,8 @@ from rich.segment import Segment
 
 from tuimon.records.hello import Hello
 from tuimon.session.connection import ConnectionState
+from tuimon.session.measured import interval_words, share
+from tuimon.session.session import Session
 from tuimon.tui.draw.numbers import age, count, pace, percent, whole
 from tuimon.tui.draw.text import Text, cells, ink, shorten
 from tuimon.tui.glyphs import CONNECTING, DOT, ENDED, LIVE, RECONNECTING
@@ -37,10 +39,24 @@ def header(view: View, width: int) -> Text:
         left.append((1, [Segment("step ", look.dim), Segment(whole(last.step), look.strong)]))
         left.append((3, [Segment(pace(last.step_s), look.text)]))
     right: list[Part] = [(0, state(session.connection, view.silence_s(), view.bright))]
-    if last is not None:
-        cost = percent(last.overhead_ratio)
-        right.append((4, [Segment("watching costs ", look.dim), Segment(cost, look.text)]))
+    right += _cost(session, look)
     return _assemble(left, right, width, look)
+
+
+def _cost(session: Session, look: Look) -> list[Part]:
+    """What watching costs: as the agent adds it up or, better, as it was measured."""
+    trial, last = session.trial, session.last
+    if trial is not None and not trial.done and session.connection.status == "live":
+        return [(4, [Segment("measuring ", look.dim), Segment(f"{trial.pairs}/{trial.wanted}", look.text)])]
+    if trial is not None and trial.ratio is not None:
+        cost = f"{share(trial.ratio)} %"
+        parts: list[Part] = [(4, [Segment("watching costs ", look.dim), Segment(cost, look.text)])]
+        if between := interval_words(trial):
+            parts.append((7, [Segment(f"measured {between}", look.dim)]))
+        return parts
+    if last is None:
+        return []
+    return [(4, [Segment("watching costs ", look.dim), Segment(percent(last.overhead_ratio), look.text)])]
 
 
 def state(connection: ConnectionState, silence_s: float | None, look: Look) -> Text:
