@@ -17,7 +17,6 @@ from tuimon.agent.trial import CONFIDENCE, Alternation, interval
 from tuimon.records.trial import Trial
 from tuimon.wire.commands import Cadence, Measure
 
-
 #: What a step takes by the clock here, and what observing it takes; powers of two, so that sums are exact.
 STEP_S, LOOK_S = 2.0**-6, 2.0**-9
 
