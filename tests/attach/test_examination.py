@@ -113,6 +113,16 @@ def proc(tmp_path: Path) -> ProcDouble:
     return proc_double(tmp_path)
 
 
+def test_a_launcher_stands_for_its_first_rank(proc: ProcDouble) -> None:
+    proc.add(5, command=("python", "/venv/bin/torchrun", "train.py"))
+    for rank, pid in enumerate((7, 8)):
+        environ = {"RANK": str(rank), "WORLD_SIZE": "2"}
+        proc.add(pid, parent=5, environ=environ, command=("python", "train.py"))
+    examined = examination(5, proc.root)
+    assert examined.pid == 7
+    assert named(examined, "launcher").what == "process 5 started it; the others: 8"
+
+
 @pytest.mark.parametrize(
     ("settings", "name", "remedy"),
     [

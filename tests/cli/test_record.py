@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import math
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from agent_double import Server, frames, sample
 from command_line import BYE, GREETING, PATIENCE_S, PID, Agent, Ran, Start, Tuimon
 
+from tuimon.cli.main import run
 from tuimon.records.criterion import ClassCounts, Criterion, Evaluation
 from tuimon.records.sample import Log, Notice
 from tuimon.records.tensors import empty_table
+from tuimon.session import session as session_module
+from tuimon.session import silence as silence_module
 from tuimon.wire.commands import Cadence, Subscribe, decode_command, encode_command
 from tuimon.wire.framing import Decoder
 
@@ -217,3 +221,20 @@ def test_the_list_shows_an_agent_that_answers(tuimon: Tuimon, agent: Agent) -> N
     table = tuimon("list").out.splitlines()
     assert table[0].split() == ["PID", "USER", "RUN", "FRAMEWORK", "DEVICES", "STEP", "ATTACH"]
     assert any(line.split()[0] == str(PID) and line.endswith("yes") for line in table)
+
+
+def test_a_training_that_makes_no_step_is_said_to(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], agent: Agent, runtime: Path
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+    for module in (session_module, silence_module):
+        monkeypatch.setattr(module, "LEAST_S", 0.0)
+    monkeypatch.setattr(silence_module, "TIMES", 0.0)
+    agent(GREETING, steps(3.0))
+    assert run(["record", str(PID), "--json", "--for", "0.5s"]) == 0
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    (silence, *_) = [line for line in lines if line["event"] == "silence"]
+    assert set(silence) == {"event", "step", "silent_s", "usual_s"}
+    assert silence["step"] == 1
+    assert run(["record", str(PID), "--for", "0.5s"]) == 0
+    assert "no step for" in capfd.readouterr().out

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from tuimon.attach.ask import ask
-from tuimon.attach.discovery import find_socket
+from tuimon.attach.discovery import find_socket, standing_for
 from tuimon.attach.errors import AttachError, NoSuchProcess, StaleSocket
 from tuimon.attach.findings import Finding, clear
 from tuimon.attach.preflight import CHECKS, REMOTE, debugger, examine, python_version
@@ -53,6 +53,8 @@ class Examination:
 def examination(pid: int, proc: Path = PROC) -> Examination:
     """Everything about the process that matters to attaching. It is neither stopped nor touched.
 
+    For a launcher its first rank is looked at, as attaching does.
+
     Raises:
         NoSuchProcess: there is none.
     """
@@ -62,8 +64,11 @@ def examination(pid: int, proc: Path = PROC) -> Examination:
         raise NoSuchProcess(pid) from None
     if facts.ended:
         raise NoSuchProcess(pid)
+    ranks = [rank.facts for rank in standing_for(pid, proc)]
+    if ranks:
+        facts = ranks[0]
     agent = _agent(facts, proc)
-    findings = list(_checked(facts, proc))
+    findings = [*_launcher(pid, ranks), *_checked(facts, proc)]
     if clear(findings):
         findings.append(_program(facts, proc))
     looked_into = not any(finding.name == "user" and finding.verdict == "no" for finding in findings)
@@ -71,8 +76,15 @@ def examination(pid: int, proc: Path = PROC) -> Examination:
     if looked_into:
         findings += [_namespaces(facts, proc), *_libraries(facts, proc)]
         with suppress(ProcessLookupError):
-            whereabouts = main_thread(pid, proc)
-    return Examination(pid, (agent, *findings), agent.verdict == "ok", whereabouts)
+            whereabouts = main_thread(facts.pid, proc)
+    return Examination(facts.pid, (agent, *findings), agent.verdict == "ok", whereabouts)
+
+
+def _launcher(pid: int, ranks: Sequence[ProcessFacts]) -> Iterator[Finding]:
+    if ranks:
+        others = ", ".join(str(facts.pid) for facts in ranks[1:])
+        more = f"; the others: {others}" if others else ""
+        yield Finding("launcher", "note", f"process {pid} started it{more}")
 
 
 def _agent(facts: ProcessFacts, proc: Path) -> Finding:

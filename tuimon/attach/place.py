@@ -32,7 +32,8 @@ _SSH = (
 )  # fmt: skip
 
 #: Finds tuimon where a shell without a login has no PATH to it: installed for the user; importable;
-#: in an environment that a process of this user runs in, that of process $2 first, if it is one.
+#: in an environment that a process of this user runs in, that of process $2 first, if it is one. (Root
+#: owns what the kernel shows of other users' guarded processes, so root takes its own programs only.)
 #: One line without ' and !, which any login shell hands on as it stands.
 _FIND = "; ".join(
     (
@@ -40,14 +41,15 @@ _FIND = "; ".join(
         'do command -v "$t" >/dev/null 2>&1 && exec "$t" "$@"',
         "done",
         'python3 -c "import tuimon.cli.main" </dev/null >/dev/null 2>&1 && exec python3 -m tuimon "$@"',
-        "f=",
+        "u=$(id -u) f=",
         'for p in "/proc/$2" /proc/[0-9]*',
         'do [ -O "$p/environ" ] && f="$f $p/environ $p/cmdline"',
         "done",
         't=$(cat $f 2>/dev/null </dev/null | tr "\\000" "\\n" | sed -n'
         ' -e "s,^VIRTUAL_ENV=\\(/.*\\)$,\\1/bin,p" -e "s,^CONDA_PREFIX=\\(/.*\\)$,\\1/bin,p"'
         ' -e "s,^\\(/.*/bin\\)/python[0-9.]*$,\\1,p" | while read -r d',
-        'do if [ -x "$d/tuimon" ]; then echo "$d/tuimon"; break; fi',
+        'do if [ -x "$d/tuimon" ] && { [ "$u" -ne 0 ] || { [ -O "$d" ] && [ -O "$d/tuimon" ]; }; }',
+        'then echo "$d/tuimon"; break; fi',
         "done)",
         '[ -n "$t" ] && exec "$t" "$@"',
         "exit 127",
