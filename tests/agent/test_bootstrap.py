@@ -234,6 +234,19 @@ def test_an_injection_enters_and_takes_its_folder_away(archive: Path) -> None:
     assert report == '{"state": "entered"} False'
 
 
+def test_a_second_injection_leaves_nothing_in_the_process(archive: Path) -> None:
+    prepare(archive.parent)
+    code = """
+import zipimport
+load(sys.argv[1] + "/tuimon.zip")
+zipimport.zipimporter(sys.argv[1] + "/tuimon.zip")  # as the injected line does
+""" + INJECTED + """
+assert not [path for path in zipimport._zip_directory_cache if sys.argv[1] in path]
+assert not scope["_forks"]._known
+"""
+    assert run(code, archive.parent).stdout.splitlines()[-1] == '{"state": "entered"} False'
+
+
 def test_an_injection_that_fails_reports_it_and_takes_its_folder_away(archive: Path) -> None:
     with zipfile.ZipFile(archive, "a") as file:
         file.writestr("tuimon/agent/zz_broken.py", f"raise OSError('x' * {2 * bootstrap.REPORT_BYTES})")
@@ -266,6 +279,64 @@ assert sys.getswitchinterval() > 0.004
 assert gc.get_threshold() == before
 """
     run(code, archive)
+
+
+FORKING = """
+import os, threading
+forks = scope["_forks"]
+inside, leave = threading.Event(), threading.Event()
+def importing():
+    with scope["gently"]():
+        inside.set()
+        leave.wait()
+thread = threading.Thread(target=importing)
+thread.start()
+inside.wait()
+"""
+
+
+def test_a_fork_waits_until_nothing_is_half_imported() -> None:
+    code = """
+forked = threading.Event()
+def fork():
+    pid = os.fork()
+    if pid == 0:
+        # The child has the lock for itself again.
+        os._exit(0 if forks.importing.acquire(timeout=60) and not thread.is_alive() else 1)
+    forked.set()
+    assert os.waitpid(pid, 0)[1] == 0
+waiting = threading.Event()
+acquire = forks.importing.acquire
+class Told:
+    def __getattr__(self, name): return getattr(lock, name)
+    def acquire(self, **how):
+        waiting.set()
+        return lock.acquire(**how)
+lock, forks.importing = forks.importing, Told()
+forker = threading.Thread(target=fork)
+forker.start()
+waiting.wait()
+assert not forked.is_set()
+leave.set()
+thread.join()
+forker.join()
+assert forked.is_set()
+"""
+    run(FORKING + code)
+
+
+def test_a_fork_does_not_wait_for_ever() -> None:
+    code = """
+scope["_LONGEST_IMPORT_S"] = 0.01
+pid = os.fork()
+if pid == 0:
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+leave.set()
+thread.join()
+assert forks.importing.acquire(timeout=60)
+"""
+    run(FORKING + code)
 
 
 def test_options_of_an_environment_are_not_needed() -> None:

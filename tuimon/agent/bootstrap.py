@@ -38,6 +38,8 @@ _LONGEST_REST_S = 0.02
 #: Meanwhile the garbage collector goes through young objects only. Numba's import brings it to go through all
 #: of them three times, with the interpreter held for 50 to 115 ms each (2 cores, 0.3 million objects).
 _NEVER = 1_000_000
+#: How long a fork waits at most for an import that is under way, seconds; Numba's takes some two.
+_LONGEST_IMPORT_S = 10.0
 
 
 class CannotServe(RuntimeError):
@@ -105,7 +107,8 @@ def _injected(folder: str) -> None:
         return
     try:
         _tell(report, state="started")
-        with gently():
+        # With all of it there already, there is nothing to be gentle about.
+        with contextlib.nullcontext() if "tuimon" in sys.modules else gently():
             load(os.path.join(folder, ARCHIVE), options.get("kernels"), protocol=options.get("protocol"))
             enter = importlib.import_module("tuimon.agent.enter").enter
         _remove(folder)
@@ -118,6 +121,7 @@ def _injected(folder: str) -> None:
     finally:
         os.close(report)
         _remove(folder)
+        _forget_archive(os.path.join(folder, ARCHIVE))
 
 
 def _tell(report: int, **what: str) -> None:
@@ -191,9 +195,51 @@ class _Rests:
         self._used_s = time.thread_time()
 
 
+class _Forks:
+    """Keeps forks waiting while modules are imported in a thread.
+
+    A child that was forked in the middle would wait for ever for a module that nobody imports there any more.
+    """
+
+    def __init__(self) -> None:
+        self.importing = threading.RLock()
+        #: Whether the fork that is under way holds the lock; threads fork one at a time.
+        self._holds = False
+        self._known = False
+
+    def know(self) -> None:
+        """Have forks ask here; once, since that cannot be taken back."""
+        if not self._known:
+            self._known = True
+            os.register_at_fork(before=self.before, after_in_parent=self.after, after_in_child=self.after)
+
+    def before(self) -> None:
+        """Wait, but not for ever: whatever happens here, the training goes on."""
+        self._holds = self.importing.acquire(timeout=_LONGEST_IMPORT_S)
+
+    def after(self) -> None:
+        """In the parent and in the child."""
+        if self._holds:
+            self._holds = False
+            self.importing.release()
+
+
+_forks = _Forks()
+
+
 @contextlib.contextmanager
 def gently() -> Iterator[None]:
-    """While this lasts, what this thread imports costs the thread that trains as little as can be."""
+    """While this lasts, what this thread imports costs the thread that trains as little as can be.
+
+    A fork waits until it is over, so that no child inherits modules that are half imported.
+    """
+    _forks.know()
+    with _forks.importing, _at_leisure():
+        yield
+
+
+@contextlib.contextmanager
+def _at_leisure() -> Iterator[None]:
     before, thresholds, rests = sys.getswitchinterval(), gc.get_threshold(), _Rests()
     ours, patient = min(before, _SWITCH_S), (*thresholds[:2], _NEVER)
     sys.setswitchinterval(ours)
