@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.modules import module as torch_modules
 from torch.optim import optimizer as torch_optimizers
 
-from tuimon.agent import discovery, watcher
+from tuimon.agent import discovery, forwards, watcher
 from tuimon.records.hello import Hello
 from tuimon.records.layout import Layout
 
@@ -180,3 +180,18 @@ def test_an_optimizer_for_each_parameter_that_steps_inside_of_backward() -> None
     here.end("closed")
     for handle in handles:
         handle.remove()
+
+
+def test_a_long_validation_before_the_first_step_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forwards, "MOST_CALLS", 50)
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    before = tables()
+    with entering() as agent:
+        assert tables()[:4] != before[:4]
+        for _ in range(20):
+            model(torch.randn(2, 4))
+        assert [a is b for a, b in zip(tables(), before, strict=True)] == [True] * 5 + [False]
+        for _ in range(2):
+            step(optimizer, model)
+        assert names(agent) == named(model)

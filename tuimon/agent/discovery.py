@@ -138,8 +138,9 @@ class Discovery:
         """Find who owns these parameters (by identity); return whether the inventory has grown."""
         if self._scanned is not None:
             return self._take(self._scanned, optimizer, unknown)
-        if not self._whole and not self._scanning:
-            self._forwards.clear()
+        if not self._scanning and (self._forwards.gave_up or not self._whole):
+            # At this border of a step no forward runs.
+            self._forwards.watch()
             self._whole = True
             return False
         if calls_methods():

@@ -9,7 +9,7 @@ the training adds or removes. Taking it away again leaves the original as if not
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView
+from collections.abc import Callable, Iterable, Iterator, KeysView
 from types import ModuleType
 from typing import Any
 
@@ -64,12 +64,14 @@ class HookTable(OrderedDict[int, Any]):
     def keys(self) -> KeysView[int]:  # type: ignore[override]  # noqa: D102
         return self._entries().keys()
 
+    # Asked at each step of each optimizer, and at each call of a module.
+
     def values(self) -> Iterable[Any]:  # type: ignore[override]  # noqa: D102
-        # Asked at each step of each optimizer.
         return (*self._original.values(), self._ours) if self._in_place else tuple(self._original.values())
 
-    def items(self) -> ItemsView[int, Any]:  # type: ignore[override]  # noqa: D102
-        return self._entries().items()
+    def items(self) -> Iterable[tuple[int, Any]]:  # type: ignore[override]  # noqa: D102
+        ours = ((_OURS, self._ours),) if self._in_place else ()
+        return (*self._original.items(), *ours)
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._entries())
