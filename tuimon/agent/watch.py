@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from tuimon.agent.guard import say
+from tuimon.agent.recorder import record_into
 from tuimon.agent.schedule import Schedule
 from tuimon.agent.watcher import Watcher, current, joined
 from tuimon_kernels import backend, reference
@@ -89,6 +90,7 @@ def watch(
     name: str | None = None,
     budget: float = 0.01,
     every: int | None = None,
+    record: str | os.PathLike[str] | None = None,
 ) -> Monitor:
     """Make this training visible to `tuimon attach`, from its next step on.
 
@@ -98,6 +100,8 @@ def watch(
         name: what viewers call the run; by default the script's name.
         budget: share of the training's time that watching may cost, such as 0.01.
         every: look at each so many steps instead, whatever it costs.
+        record: record the run into this file, for `tuimon replay`; another process writes it. Of several
+            ranks the first one is recorded.
 
     Raises:
         TypeError: `model` or `optimizer` is something else.
@@ -119,6 +123,8 @@ def watch(
         watcher.agent.guard.take(error)
     if not new:
         watcher.greet()
+    if record is not None:
+        record_into(record, lambda: watcher.publisher is not None and watcher.publisher.viewers > 0)
     return Monitor(watcher, [root for _, root in roots])
 
 
