@@ -1,8 +1,7 @@
-"""Torch operations of our own, as if the training had set nothing: no modes, no default device, no graph."""
+"""Torch operations of our own, as if the training had set no modes and no default device."""
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -16,20 +15,16 @@ if TYPE_CHECKING:
 
 
 def undisturbed(function: F) -> F:
-    """Let a function's torch calls be seen by no mode and recorded by nothing.
+    """Let a function's torch calls be seen by no mode.
 
     Torch-function modes (`torch.set_default_device` is one) and torch-dispatch modes (counters, fake tensors)
-    would otherwise redirect or record them; in inference mode, tensors that are kept could not be written to
-    later. Autocast leaves fp64, which is all that is computed in, alone.
+    would otherwise redirect or record them. Autocast leaves fp64, which is all that is computed in, alone;
+    and of a graph nothing is seen behind `detach`.
     """
 
     @functools.wraps(function)
     def alone(*args: Any, **kwargs: Any) -> Any:
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(torch._C.DisableTorchFunction())
-            stack.enter_context(torch._C._DisableTorchDispatch())
-            stack.enter_context(torch.inference_mode(False))
-            stack.enter_context(torch.no_grad())
+        with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch():
             return function(*args, **kwargs)
 
     return cast("F", alone)

@@ -10,6 +10,7 @@ import torch
 from tuimon.agent.rows import RowTable
 from tuimon.records.layout import TensorInfo, TensorKind
 from tuimon_kernels import slot_for
+from tuimon_kernels.undisturbed import undisturbed
 
 #: Whole numbers (tokens, labels) are copied to be read; beyond this many elements they are left alone.
 LARGEST_COPY = 1 << 20
@@ -22,6 +23,7 @@ class InputProbe:
         self._rows = rows
         self._slots: dict[tuple[str, str], int] = {}
 
+    @undisturbed
     def read(self, args: Any, kwargs: Any) -> None:
         """Add each tensor to its row: "input" for the first, then "input.1", or "input.NAME"."""
         for name, tensor in _tensors(args, kwargs):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tuimon.agent.scaler import scaler_types
+from tuimon_kernels.undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from tuimon.agent.engine import EngineTap
@@ -115,6 +116,7 @@ class LossProbe:
         except Exception as error:
             self._guard.take(error)
 
+    @undisturbed
     def _see(self, roots: Sequence[Any], asked: bool) -> None:
         # Not a tensor: an edge of the graph, which has no value.
         scalars = [t for t in roots if isinstance(t, torch.Tensor) and t.numel() == 1 and t.is_cpu]

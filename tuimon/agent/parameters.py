@@ -20,6 +20,7 @@ from tuimon.agent.rows import RowTable
 from tuimon.agent.shards import local, whole_shape
 from tuimon.records.layout import TensorInfo, TensorKind
 from tuimon_kernels import Backend, Slot, dense, slot_for
+from tuimon_kernels.undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from torch import nn
@@ -267,10 +268,13 @@ def _gradient(parameter: torch.Tensor) -> torch.Tensor | None:
 def readable(tensor: torch.Tensor) -> torch.Tensor:
     """The same elements as dense memory: of a sharded tensor those here, of a sparse one those stored."""
     tensor = local(tensor)
-    if tensor.layout is torch.strided:
-        if tensor.is_contiguous() or dense(tensor):
-            return tensor
-    else:
+    strided = tensor.layout is torch.strided
+    return tensor if strided and (tensor.is_contiguous() or dense(tensor)) else _copied(tensor)
+
+
+@undisturbed
+def _copied(tensor: torch.Tensor) -> torch.Tensor:
+    if tensor.layout is not torch.strided:
         # The rows of an embedding that the batch named; all others are zero and are not stored.
         tensor = tensor.detach().coalesce().values()
     return tensor.detach().contiguous()

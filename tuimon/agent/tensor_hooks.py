@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from tuimon_kernels.undisturbed import undisturbed
+
 #: Called with the gradient, None where no gradient came to this output but to others of its node.
 GradientHook = Callable[[torch.Tensor | None], None]
 
@@ -40,11 +42,12 @@ def attach(tensor: torch.Tensor, hooks: dict[int, GradientHook]) -> None:
 
 
 @functools.cache
+@undisturbed
 def quick() -> bool:
     """Whether this torch registers hooks in that way: it is tried, on a graph of two nodes."""
     seen: list[float] = []
     try:
-        with torch._C.DisableTorchFunction(), torch.inference_mode(False), torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad():
             x = torch.ones((), dtype=torch.float64, device="cpu", requires_grad=True)
             y: Any = x * 2.0
             y._backward_hooks = {0: lambda gradient: seen.append(float(gradient))}
