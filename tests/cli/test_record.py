@@ -50,6 +50,15 @@ def test_json_lines_from_hello_to_bye(tuimon: Tuimon, agent: Agent) -> None:
     assert lines[-1]["reason"] == "finished"
 
 
+def test_an_option_that_comes_too_late_is_said(tuimon: Tuimon, agent: Agent) -> None:
+    agent(GREETING, THREE, frames(BYE))
+    ran = tuimon("record", PID, "--activations", "eager-step")
+    assert ran.code == 0
+    assert ran.err == (
+        f"tuimon is inside process {PID} already, and stays as it is: --activations has no effect\n"
+    )
+
+
 def test_json_lines_with_tensors(tuimon: Tuimon, agent: Agent) -> None:
     server = agent(GREETING, frames(sample(1), BYE))
     first = events(tuimon("record", PID, "--json", "--tensors"))[1]

@@ -17,9 +17,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-#: The one line that makes a training visible.
-ADD_TO_SCRIPT = "add `tuimon.watch(model, optimizer)` to its script before the training loop"
-
 
 class AttachError(Exception):
     """Base: one line that says what happened, to which process, and what to do next."""

@@ -184,9 +184,13 @@ def source_of(
         others = f"; {len(ranks) - 1} more not followed" if len(ranks) > 1 else ""
         print(f"following {ranks[0].label}{others}", file=sys.stderr, flush=True)
     try:
-        return attach_or_enter(pid, deliver, options or {}, Subscribe(histograms=histograms))
+        source = attach_or_enter(pid, deliver, options or {}, Subscribe(histograms=histograms))
     except AttachError as error:
         raise Failure(str(error)) from None
+    if isinstance(source, Source) and (options or {}).get("activations") == "eager-step":
+        told = f"tuimon is inside process {pid} already, and stays as it is: --activations has no effect"
+        print(told, file=sys.stderr, flush=True)
+    return source
 
 
 def _is_live(change: Change) -> bool:

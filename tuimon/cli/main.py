@@ -33,8 +33,8 @@ from tuimon.version import __version__
 def tuimon(context: click.Context) -> int:
     """Look into a running PyTorch training: every layer, live.
 
-    Add `tuimon.watch(model, optimizer)` to a training script, then `tuimon attach PID`. Try
-    `tuimon demo` first.
+    `tuimon list` shows what trains here, `tuimon attach PID` looks into it: no line of the training needs
+    to change. Try `tuimon demo` first.
 
     Exit codes: 0 fine, 1 failed, 2 usage, 3 an alert of the level given to --fail-on fired.
     """
