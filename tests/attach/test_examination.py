@@ -59,7 +59,7 @@ def gdb(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_training_that_can_be_entered(tmp_path: Path) -> None:
     with training(tmp_path) as pid:
-        examined = examination(pid)
+        examined = examination(pid, watch_s=0.0)
     assert examined.attachable, examined
     assert not examined.inside
     assert {name for name, _ in preflight.CHECKS} <= {f.name for f in examined.findings if f.verdict == "ok"}
@@ -71,10 +71,24 @@ def test_a_training_that_can_be_entered(tmp_path: Path) -> None:
     assert examined.whereabouts.state in ("waiting", "running")
 
 
+def test_a_main_thread_that_does_not_run_is_told_from_one_that_does(tmp_path: Path) -> None:
+    with training(tmp_path / "waits") as pid:
+        while (still := examination(pid, watch_s=0.1).whereabouts) is not None and still.still_s is None:
+            pass  # it has just begun to wait
+        assert still is not None and still.state == "waiting"
+    busy = [sys.executable, "-S", "-c", "print(flush=True)\nwhile True: pass"]
+    with subprocess.Popen(busy, stdout=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        running.stdout.readline()
+        moving = examination(running.pid, watch_s=0.1).whereabouts
+        running.kill()
+    assert moving is not None and moving.still_s is None
+
+
 def test_it_is_looked_at_only(tmp_path: Path) -> None:
     with training(tmp_path) as pid:
         before = sorted(path.name for path in tmp_path.iterdir())
-        examination(pid)
+        examination(pid, watch_s=0.0)
         status = Path(f"/proc/{pid}/status").read_text()
         assert sorted(path.name for path in tmp_path.iterdir()) == before
     assert "TracerPid:\t0" in status
@@ -87,7 +101,7 @@ def test_an_agent_that_answers_is_all_that_counts(tmp_path: Path, monkeypatch: p
     with training(tmp_path) as pid:
         path = socket_path(pid, process_start_ticks(pid), tmp_path / "tuimon")
         with serving(path, saying(GREETING + frames(sample(41)))):
-            examined = examination(pid)
+            examined = examination(pid, watch_s=0.0)
     assert examined.attachable and examined.inside
     assert named(examined, "tuimon").what == "inside (train), step 41"
     if sys.version_info < preflight.REMOTE:
@@ -98,7 +112,7 @@ def test_an_agent_that_is_gone(tmp_path: Path) -> None:
     (tmp_path / "tuimon").mkdir(mode=0o700)
     with training(tmp_path) as pid:
         bind_unix(socket_path(pid, process_start_ticks(pid), tmp_path / "tuimon")).close()
-        examined = examination(pid)
+        examined = examination(pid, watch_s=0.0)
     assert not examined.attachable
     assert "stopped listening" in named(examined, "tuimon").what
 
@@ -118,7 +132,7 @@ def test_a_launcher_stands_for_its_first_rank(proc: ProcDouble) -> None:
     for rank, pid in enumerate((7, 8)):
         environ = {"RANK": str(rank), "WORLD_SIZE": "2"}
         proc.add(pid, parent=5, environ=environ, command=("python", "train.py"))
-    examined = examination(5, proc.root)
+    examined = examination(5, proc.root, 0.0)
     assert examined.pid == 7
     assert named(examined, "launcher").what == "process 5 started it; the others: 8"
 
@@ -146,7 +160,7 @@ def test_what_speaks_against_it_comes_with_its_remedy(
         monkeypatch.setattr(os, "geteuid", lambda: somebody)
     proc.add(1, command=("sh",), exe="/bin/sh", maps="")
     proc.add(7, **settings)  # type: ignore[arg-type]
-    examined = examination(7, proc.root)
+    examined = examination(7, proc.root, 0.0)
     assert not examined.attachable
     (against,) = [finding for finding in examined.findings if finding.verdict == "no"]
     assert against.name == name

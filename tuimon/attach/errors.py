@@ -117,7 +117,8 @@ class NoAnswer(AttachError):
     def __init__(self, pid: int | None, waited_s: float) -> None:
         super().__init__(
             f"the agent in {_process(pid)} did not answer within {waited_s:g} s",
-            "the process may be stopped or busy in one long call; try again",
+            "the process may be stopped or busy in one long call; try again"
+            + ("" if pid is None else f", or see `tuimon doctor {pid}`"),
             pid,
         )
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tuimon.attach.ask import ask
@@ -23,8 +24,11 @@ from tuimon.attach.process import (
     process_facts,
     root_directory,
 )
-from tuimon.attach.stack import Whereabouts, main_thread
+from tuimon.attach.stack import Whereabouts, activity, main_thread
 from tuimon.attach.transport import UnixTransport, user_name
+
+#: How long the main thread is watched, seconds: a training that runs is switched many times in it.
+WATCH_S = 0.5
 
 #: What these find missing leaves nothing to look for.
 _FIRST = ("itself", "user", "python", "torch")
@@ -50,10 +54,11 @@ class Examination:
         return self.inside or clear(self.findings)
 
 
-def examination(pid: int, proc: Path = PROC) -> Examination:
+def examination(pid: int, proc: Path = PROC, watch_s: float = WATCH_S) -> Examination:
     """Everything about the process that matters to attaching. It is neither stopped nor touched.
 
-    For a launcher its first rank is looked at, as attaching does.
+    For a launcher its first rank is looked at, as attaching does. Takes about `watch_s`: for so long its
+    main thread is watched, to tell whether it runs.
 
     Raises:
         NoSuchProcess: there is none.
@@ -67,6 +72,7 @@ def examination(pid: int, proc: Path = PROC) -> Examination:
     ranks = [rank.facts for rank in standing_for(pid, proc)]
     if ranks:
         facts = ranks[0]
+    began_s, before = time.monotonic(), activity(facts.pid, proc)
     agent = _agent(facts, proc)
     findings = [*_launcher(pid, ranks), *_checked(facts, proc)]
     if clear(findings):
@@ -77,6 +83,9 @@ def examination(pid: int, proc: Path = PROC) -> Examination:
         findings += [_namespaces(facts, proc), *_libraries(facts, proc)]
         with suppress(ProcessLookupError):
             whereabouts = main_thread(facts.pid, proc)
+            time.sleep(max(0.0, began_s + watch_s - time.monotonic()))
+            if before is not None and activity(facts.pid, proc) == before:
+                whereabouts = replace(whereabouts, still_s=time.monotonic() - began_s)
     return Examination(facts.pid, (agent, *findings), agent.verdict == "ok", whereabouts)
 
 

@@ -85,6 +85,8 @@ class Whereabouts:
     #: Python calls, innermost first; empty where they cannot be seen, for the reason `unseen`.
     frames: tuple[Frame, ...] = ()
     unseen: str | None = None
+    #: For how long it was watched and did not run at all, seconds; None where it ran, or was not watched.
+    still_s: float | None = None
 
     def in_words(self) -> str:
         """All but the outer calls, in half a line."""
@@ -118,6 +120,17 @@ def main_thread(pid: int, proc: Path = PROC) -> Whereabouts:
         frames=frames,
         unseen=unseen,
     )
+
+
+def activity(pid: int, proc: Path = PROC) -> tuple[str, ...] | None:
+    """Changes whenever the main thread of the process runs; None where the kernel does not tell.
+
+    It is how often the thread was given a processor and had it taken away, and for how long it used one.
+    """
+    task = proc / str(pid) / "task" / str(pid)
+    switches = [line for line in _text(task / "status").splitlines() if "ctxt_switches" in line]
+    times = _text(task / "stat").rpartition(")")[2].split()[11:13]
+    return (*switches, *times) if switches and times else None
 
 
 def stack_program() -> str | None:

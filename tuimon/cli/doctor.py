@@ -91,6 +91,11 @@ def _section(title: str, findings: Sequence[Finding]) -> list[str]:
 
 def _stack(at: Whereabouts) -> list[str]:
     lines = [f"its main thread just now: {at.in_words()}"]
+    if at.still_s is not None:
+        lines = [
+            f"its main thread is not executing Python: {at.in_words()}",
+            f"    it has not run for {at.still_s:.1f} s: a wait for data or other ranks, which is no harm, or a hang",
+        ]
     if at.unseen is not None:
         return [*lines, f"    its Python calls cannot be shown: {at.unseen}"]
     return [*lines, *(f"    {frame.function}  {frame.file}:{frame.line}" for frame in at.frames)]
@@ -103,6 +108,8 @@ def _verdict(examined: Examination | None, attachable: bool) -> str:
         return f"\n{can}; {how}" if attachable else f"\n{cannot}"
     if examined.inside:
         return f"\none can attach: `tuimon attach {examined.pid}`"
+    if attachable and examined.whereabouts is not None and examined.whereabouts.still_s is not None:
+        return f"\none can attach once its main thread goes on: `tuimon attach {examined.pid}` waits a while for it"
     if attachable:
         return f"\none can attach: `tuimon attach {examined.pid}` brings tuimon in; it pauses for a moment"
     return "\none cannot attach: see the lines marked NO"
