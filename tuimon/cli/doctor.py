@@ -94,7 +94,7 @@ def _stack(at: Whereabouts) -> list[str]:
     if at.still_s is not None:
         lines = [
             f"its main thread is not executing Python: {at.in_words()}",
-            f"    it has not run for {at.still_s:.1f} s: a wait for data or other ranks, which is no harm, or a hang",
+            f"    it has not run for {at.still_s:.1f} s: a harmless wait for data or other ranks, or a hang",
         ]
     if at.unseen is not None:
         return [*lines, f"    its Python calls cannot be shown: {at.unseen}"]
@@ -109,7 +109,7 @@ def _verdict(examined: Examination | None, attachable: bool) -> str:
     if examined.inside:
         return f"\none can attach: `tuimon attach {examined.pid}`"
     if attachable and examined.whereabouts is not None and examined.whereabouts.still_s is not None:
-        return f"\none can attach once its main thread goes on: `tuimon attach {examined.pid}` waits a while for it"
+        return f"\none can attach once its main thread goes on; `tuimon attach {examined.pid}` waits a while"
     if attachable:
         return f"\none can attach: `tuimon attach {examined.pid}` brings tuimon in; it pauses for a moment"
     return "\none cannot attach: see the lines marked NO"
