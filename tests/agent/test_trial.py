@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from contextlib import nullcontext
 from statistics import median
 
 import pytest
@@ -87,6 +88,23 @@ def test_blocks_are_watched_and_bare_in_turns(clock: Time, every: int) -> None:
     assert [trial.done for trial in trials(seen)] == [False] * (len(trials(seen)) - 1) + [True]
     # A sample of each observed step: what is measured is what watching usually does.
     assert len([sample for sample in seen.samples if sample.time_s]) >= sum(observed)
+
+
+def test_the_training_computes_what_it_computes_alone() -> None:
+    def trained(measure: bool) -> list[torch.Tensor]:
+        torch.manual_seed(1)
+        model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 2))
+        optimizer = torch.optim.Adam(model.parameters())
+        with observing(model, (optimizer,), every=2) if measure else nullcontext() as seen:
+            for i in range(200):
+                if seen is not None and i == 5:
+                    seen.agent.commands.append(Measure(pairs=1))
+                step(model, optimizer)
+        if seen is not None:
+            assert trials(seen)
+        return [*model.parameters(), torch.get_rng_state()]
+
+    assert all(torch.equal(a, b) for a, b in zip(trained(True), trained(False), strict=True))
 
 
 def test_another_cadence_ends_it(clock: Time) -> None:

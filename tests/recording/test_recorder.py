@@ -30,6 +30,7 @@ from tuimon.recording.errors import (
 from tuimon.recording.reader import Recording
 from tuimon.recording.writer import COMMIT_S, Recorder
 from tuimon.records.alert import Alert, AlertState, Severity
+from tuimon.records.criterion import Criterion, Evaluation
 from tuimon.records.record import Record
 from tuimon.records.sample import Bye, Log, Notice, Sample
 
@@ -38,9 +39,12 @@ ALERT = Alert(
     "dead_neurons", AlertState.FIRING, Severity.WARNING, 2, 1, ("encoder",), "silent", "wake it",
     {"share": 0.5},
 )  # fmt: skip
+EVALUATION = Evaluation(
+    2, 1002.6, 4, criteria=(Criterion("cross_entropy", 0.75, n=8, judged=8, correct=6), Criterion("l1_loss")),
+)
 RUN: tuple[Record, ...] = (
     HELLO, LAYOUT, sample(1, loss=2.0, lr=(0.1, 0.2)), sample(2, loss=1.0, grad_norm=3.5),
-    Log(2, 1002.0, {"val_loss": 0.5}), Notice(2, 1002.5, "größer"), sample(3, loss=0.5), BYE,
+    Log(2, 1002.0, {"val_loss": 0.5}), Notice(2, 1002.5, "größer"), EVALUATION, sample(3, loss=0.5), BYE,
 )  # fmt: skip
 
 
@@ -91,6 +95,9 @@ def test_people_can_query_it(path: Path) -> None:
     ]  # fmt: skip
     assert query(path, "SELECT name, value FROM logs") == [("val_loss", 0.5)]
     assert query(path, "SELECT text FROM notices") == [("größer",)]
+    assert query(path, "SELECT step, criterion, loss, accuracy, n, batches FROM evaluations") == [
+        (2, "cross_entropy", 0.75, 0.75, 8, 4), (2, "l1_loss", None, None, None, 4),
+    ]  # fmt: skip
     fired = "SELECT rule, state, severity, place, evidence FROM alerts JOIN samples USING (run, seq)"
     assert query(path, fired) == [("dead_neurons", "firing", "warning", '["encoder"]', '{"share": 0.5}')]
     assert query(path, "SELECT name, kind FROM tensors") == [(t.name, t.kind.value) for t in LAYOUT.tensors]

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from tuimon.records.alert import Alert
+from tuimon.records.criterion import Evaluation
 from tuimon.records.hello import Hello
 from tuimon.records.layout import Layout
 from tuimon.records.record import Record
@@ -33,6 +34,11 @@ def of(record: Record) -> Iterator[tuple[str, list[Row]]]:
         case Log():
             # NaN is no value of SQLite's: NULL, and exact in the frame.
             yield "logs", [(record.step, record.time_s, name, value) for name, value in record.values.items()]
+        case Evaluation():
+            at = record.step, record.time_s
+            yield "evaluations", [
+                (*at, one.name, one.value, one.accuracy, one.n, record.batches) for one in record.criteria
+            ]
         case Notice():
             yield "notices", [(record.step, record.time_s, record.text)]
 

@@ -33,7 +33,7 @@ CREATE TABLE runs (          -- one training, as it introduced itself last
 );
 CREATE TABLE frames (        -- everything that was recorded, in order; what is replayed
   run INTEGER, seq INTEGER,
-  kind TEXT,                 -- hello, layout, sample, evaluation, log, notice, bye
+  kind TEXT,                 -- hello, layout, sample, evaluation, trial, log, notice, bye
   frame BLOB,                -- zlib of one payload of the wire (tuimon.wire.codec.decode reads it)
   PRIMARY KEY (run, seq)
 );
@@ -49,6 +49,12 @@ CREATE TABLE samples (       -- one observed step; its tensors are in the frame 
   PRIMARY KEY (run, seq)
 );
 CREATE INDEX samples_by_step ON samples (run, step);
+CREATE TABLE evaluations (   -- validation passes that were seen; labels and predictions are in the frame
+  run INTEGER, seq INTEGER, step INTEGER, time_s REAL,
+  criterion TEXT,            -- loss function: "cross_entropy", "mse_loss", "mse_loss.1", ...
+  loss REAL,                 -- mean over all elements of the pass
+  accuracy REAL, n INTEGER, batches INTEGER, PRIMARY KEY (run, seq, criterion)
+);
 CREATE TABLE logs (          -- scalars that the training reported with tuimon.log
   run INTEGER, seq INTEGER, step INTEGER, time_s REAL, name TEXT, value REAL, PRIMARY KEY (run, seq, name)
 );
