@@ -13,6 +13,7 @@ from tuimon.tui.model.metric import METRICS
 from tuimon.tui.model.plot import plots
 from tuimon.tui.screens.base import MonitorScreen, TooSmall
 from tuimon.tui.screens.layer import LayerScreen
+from tuimon.tui.screens.losses import losses_page
 from tuimon.tui.screens.pages import alerts_page, help_page
 from tuimon.tui.screens.reading import PageScreen
 from tuimon.tui.size import is_full
@@ -92,6 +93,7 @@ class OverviewScreen(MonitorScreen):
         keys: dict[str, Callable[[], object]] = {
             "?": lambda: self.app.push_screen(PageScreen(view, "help", help_page)),
             "e": lambda: self.app.push_screen(PageScreen(view, "alerts", alerts_page)),
+            "o": lambda: self.app.push_screen(PageScreen(view, "losses", losses_page)),
             "q": lambda: self.app.exit(),
             "/": self._begin_filter,
             "enter": self._open,

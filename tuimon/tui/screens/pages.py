@@ -27,6 +27,7 @@ _KEYS = (
     ("y", "logarithmic loss, or not"),
     ("n", "the next alert"),
     ("e", "all alerts with their evidence, and what could not be judged"),
+    ("o", "losses and their terms; which classes are asked for, and which the model answers"),
     ("esc", "back to the newest moment, to all layers, to the overview"),
     ("ctrl+l", "draw everything anew"),
     ("q", "leave; the training goes on"),

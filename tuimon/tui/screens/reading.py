@@ -18,7 +18,7 @@ _HINTS = (("esc", "back"), ("↑↓", "scroll"), ("q", "quit"))
 
 
 class PageScreen(MonitorScreen):
-    """Help, alerts."""
+    """Help, alerts, losses."""
 
     def __init__(self, view: View, title: str, content: Callable[[View, int], list[Text]]) -> None:
         super().__init__(view)
@@ -27,6 +27,7 @@ class PageScreen(MonitorScreen):
             "escape": lambda: self.app.pop_screen(),
             "?": lambda: self.app.pop_screen(),
             "e": lambda: self.app.pop_screen(),
+            "o": lambda: self.app.pop_screen(),
             "q": lambda: self.app.exit(),
             "up": lambda: self._page.scroll_by(-1),
             "k": lambda: self._page.scroll_by(-1),
