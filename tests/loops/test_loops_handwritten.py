@@ -57,7 +57,7 @@ def test_tensors_that_no_module_owns_have_the_names_of_the_scripts_variables(obs
     run = observed("raw_tensors.py")
     assert "the script's variables" in run.hello["probes"]["names"]
     # The first window begins with a backward, behind the loss.
-    for sample, truth in list(run.pairs())[1:]:
+    for sample, truth in run.pairs(skip=1):
         # Without a module the next step shows when its loss is computed, and is no part of this one.
         (criterion,) = sample["criteria"]
         assert (criterion["name"], criterion["calls"], criterion["n"]) == ("cross_entropy", 1, 32)

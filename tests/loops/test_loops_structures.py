@@ -19,7 +19,7 @@ def test_overwritten_outputs_and_a_block_that_is_called_three_times(observed: Ob
         assert sample["loss"] == truth["loss"]
         assert close(sample["grad_norm"], truth["grad_norm"], NORM)
     # In the first step it shows which outputs are overwritten; they are read at once from then on.
-    for sample, truth in list(run.pairs())[1:]:
+    for sample, truth in run.pairs(skip=1):
         activations, arriving = tensors(sample, "activation"), tensors(sample, "output_gradient")
         pixels = 12 * 8 * 8 * 8
         assert {n: t["n"] for n, t in activations.items()} == {
