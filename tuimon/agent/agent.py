@@ -16,7 +16,7 @@ from tuimon.agent.handwritten import HandwrittenSteps
 from tuimon.agent.inventory import Inventory
 from tuimon.agent.meter import Meter, clock
 from tuimon.agent.optimizers import Optimizers
-from tuimon.agent.scaler import left_out
+from tuimon.agent.scaler import left_out, scalers_in_use
 from tuimon.agent.stance import EagerSteps
 from tuimon.agent.steps import OptimizerSteps, StepSource
 from tuimon.agent.trial import Alternation
@@ -107,6 +107,7 @@ class Agent:
         if self.inventory.parameters:
             self._stale()
             self._arm()
+            self.window.losses.begin_late(scalers_in_use())
 
     def add_root(self, root: torch.nn.Module, name: str | None) -> None:
         """Watch one more model from the next window on."""

@@ -44,6 +44,8 @@ class LossProbe:
         self._counted = False
         #: Whether one that counts is running.
         self.in_backward = False
+        #: Whether the beginning of this step was not seen, and whether it had several scalers.
+        self._late = self._unscalable = False
 
     def arm(self) -> None:
         """Watch backward, and a gradient scaler if there is one."""
@@ -74,6 +76,16 @@ class LossProbe:
         """Start an observed step."""
         self._roots, self._divisors, self._asked = [], [], []
         self.step_scale = None
+        self._late = self._unscalable = False
+
+    def begin_late(self, scalers: Sequence[Any]) -> None:
+        """In a step that is observed from its backward on: neither its forward nor its scaler was seen.
+
+        `scalers`: those in use.
+        """
+        self._late, self._unscalable = True, len(scalers) > 1
+        if len(scalers) == 1:
+            self._scaler = weakref.ref(scalers[0])
 
     def run_begins(self, roots: Sequence[Any], inputs: Sequence[Any] | None) -> None:
         """See `Listener.run_begins`."""
@@ -152,7 +164,7 @@ class LossProbe:
         """
         mine = self._mine(first, end)
         roots = [self._roots[i] for i in mine]
-        if not roots or any(root is None for root in roots):
+        if not roots or any(root is None for root in roots) or self._is_unclear(mine):
             return None
         total = math.fsum(r for r in roots if r is not None) if _finite(roots) else sum(roots)  # type: ignore[arg-type]
         divided = self.divisor(first, end) is not None
@@ -173,6 +185,14 @@ class LossProbe:
         summed = self._summed(count)
         # Whoever counted the tokens may have counted some that the loss ignores.
         return count if summed and one >= summed * (1 - 1e-6) else None
+
+    def _is_unclear(self, mine: list[int]) -> bool:
+        """Whether what these losses were multiplied or divided with stood in a forward that was not seen."""
+        divisors = [self._divisors[i] for i in mine]
+        n, one = len(divisors), divisors[0] if divisors else None
+        return self._late and (
+            self._unscalable or (n > 1 and one is not None and not math.isclose(one, n))
+        )
 
     def _mine(self, first: int, end: int | None) -> list[int]:
         """Which of these calls had losses of their own."""

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from tuimon.agent.scan import living
+
 
 def scaler_types() -> Iterator[Any]:
     """The classes whose `scale` is their own: PyTorch's, and that of sharded trainings if it is loaded."""
@@ -17,6 +19,12 @@ def scaler_types() -> Iterator[Any]:
     sharded = sys.modules.get("torch.distributed.fsdp.sharded_grad_scaler")
     if (sharded_scaler := getattr(sharded, "ShardedGradScaler", None)) is not None:
         yield sharded_scaler
+
+
+def scalers_in_use() -> list[Any]:
+    """Those that have scaled a loss, found by looking at every object: on the training's thread, once."""
+    found = [scaler for kind in scaler_types() for scaler in living(kind)]
+    return [scaler for scaler in dict.fromkeys(found) if getattr(scaler, "_scale", None) is not None]
 
 
 def left_out(optimizer: Any) -> bool:
