@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from entering import Told, entered, mlp, named, names, on_a_thread, step
+from entering import Told, entered, entering, mlp, named, names, on_a_thread, step
 from observing import PATIENCE_S
 from torch import nn
 from torch.nn.modules import module as torch_modules
 from torch.optim import optimizer as torch_optimizers
 
 import tuimon
-from tuimon.agent import watcher
+from tuimon.agent import discovery, watcher
 from tuimon.agent.enter import enter
 from tuimon.agent.publisher import Publisher
 from tuimon.agent.watcher import Watcher
@@ -27,6 +27,12 @@ from tuimon.records.sample import Bye, Notice, Sample
 from tuimon.wire.commands import Detach, encode_command
 
 pytestmark = pytest.mark.usefixtures("runtime")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Whatever other tests have compiled in this process.
+    monkeypatch.setattr(discovery, "compiled_code", lambda: False)
 
 
 def attributes(model: nn.Module) -> dict[tuple[str, str], object]:
@@ -265,11 +271,10 @@ def test_nothing_is_left_where_no_socket_can_be_made(tmp_path: Path) -> None:
 def test_unknown_options_are_ignored_and_null_is_the_default() -> None:
     model = mlp()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    here = entered(name=None, something=3, budget=None)
-    for _ in range(3):
-        step(optimizer, model)
-    assert names(here.agent) == named(model)
-    here.end("closed")
+    with entering(name=None, something=3, budget=None) as agent:
+        for _ in range(3):
+            step(optimizer, model)
+        assert names(agent) == named(model)
 
 
 def test_one_whose_thread_has_failed_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
