@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import socket
+import struct
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +13,17 @@ import pytest
 from agent_double import HELLO, frames, sample, serving
 from command_line import GREETING, PATIENCE_S, PID, Tuimon
 
+from tuimon.attach import discovery
+from tuimon.attach.process import process_facts
+from tuimon.attach.ranks import Training
+from tuimon.cli.main import run
 from tuimon.records.record import Record
 from tuimon.records.sample import Bye, Notice
 from tuimon.wire.commands import Command, Detach, decode_command
 from tuimon.wire.framing import Decoder
+
+# The module, not the command of the same name in it.
+detach = importlib.import_module("tuimon.cli.detach")
 
 LAST = Bye("detached", 41, 1041.0)
 
@@ -78,3 +87,51 @@ def test_a_process_without_an_agent(tuimon: Tuimon) -> None:
     ran = tuimon("detach", PID)
     assert ran.code == 1
     assert str(PID) in ran.only_line
+
+
+def test_a_process_that_dies_meanwhile(tuimon: Tuimon, own_socket: Path) -> None:
+    def die(connection: socket.socket, _: int) -> None:
+        connection.sendall(GREETING)
+        # Closed with something unread: the other side is told of a reset.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    with serving(own_socket, die):
+        ran = tuimon("detach", PID)
+    assert ran.code == 1
+    assert str(PID) in ran.only_line
+    assert "`tuimon list` shows whether" in ran.only_line
+
+
+def rank(pid: int) -> Training:
+    facts = process_facts(PID)
+    return Training(replace(facts, pid=pid))
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "code", "out", "err"),
+    [
+        ({1: ["one left"], 2: ["two left"]}, 0, "one left\ntwo left\n", ""),
+        ({1: ["one left"], 2: detach._NotInside("not inside 2")}, 0, "one left\n", ""),
+        ({1: detach._NotInside("no 1"), 2: detach._NotInside("no 2")}, 1, "", "tuimon: no 1\n"),
+        ({1: detach.Failure("stuck"), 2: ["two left"]}, 1, "two left\n", "tuimon: stuck\n"),
+        ({1: detach._NotInside("no 1"), 2: detach.Failure("stuck")}, 1, "", "tuimon: stuck\n"),
+    ],
+)
+def test_a_launcher_stands_for_its_ranks_and_each_is_left(
+    outcomes: dict[int, list[str] | Exception],
+    code: int,
+    out: str,
+    err: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def sent_away(pid: int) -> list[str]:
+        outcome = outcomes[pid]
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    monkeypatch.setattr(discovery, "standing_for", lambda _: [rank(pid) for pid in outcomes])
+    monkeypatch.setattr(detach, "_sent_away", sent_away)
+    assert run(["detach", str(PID)]) == code
+    assert capsys.readouterr() == (out, err)

@@ -30,19 +30,52 @@ def detach(target: str | None, via: str | None, remote_command: str | None) -> i
         if named.pid is None:
             raise click.UsageError(f"Name the training, such as {named.place.target(4711)}.")
         return run_there(named.place, "detach", named.pid)
-    assert named.pid is not None
+    if named.pid is None:
+        raise Failure(f"{named.recording} is a file, not a training that runs; `tuimon list` shows those")
 
-    from tuimon.attach.discovery import standing_for, transport_to
-    from tuimon.attach.errors import AttachError
+    from tuimon.attach.discovery import standing_for
+
+    pids = [rank.facts.pid for rank in standing_for(named.pid)] or [named.pid]
+    # One that cannot be left does not keep the others.
+    failed = [error for pid in pids if (error := _leave(pid)) is not None]
+    grave = [error for error in failed if not isinstance(error, _NotInside)]
+    if grave or len(failed) == len(pids):
+        raise (grave or failed)[0]
+    return FINE
+
+
+def _leave(pid: int) -> Failure | None:
+    """Take tuimon out of one process and say what happened; the failure, if it was one."""
+    try:
+        print("\n".join(_sent_away(pid)), flush=True)
+    except Failure as error:
+        return error
+    return None
+
+
+class _NotInside(Failure):
+    """There is nothing to take out."""
+
+
+def _sent_away(pid: int) -> list[str]:
+    """Take tuimon out of one process; what happened, in words.
+
+    Raises:
+        Failure: it cannot be told to leave, or did not.
+    """
+    from tuimon.attach.discovery import transport_to
+    from tuimon.attach.errors import AttachError, NoAgent
     from tuimon.attach.farewell import send_away
 
-    for pid in [rank.facts.pid for rank in standing_for(named.pid)] or [named.pid]:
-        try:
-            farewell = send_away(transport_to(pid))
-        except AttachError as error:
-            raise Failure(str(error)) from None
-        print("\n".join(_lines(pid, farewell)))
-    return FINE
+    try:
+        return _lines(pid, send_away(transport_to(pid)))
+    except NoAgent as error:
+        raise _NotInside(str(error)) from None
+    except AttachError as error:
+        raise Failure(str(error)) from None
+    except OSError as error:
+        what = f"the connection to process {pid} broke ({error.strerror or error})"
+        raise Failure(f"{what}; `tuimon list` shows whether it runs") from None
 
 
 def _lines(pid: int, farewell: Farewell) -> list[str]:
