@@ -168,8 +168,9 @@ def _observed(member: Member, session: Session) -> str:
     name = member.label if session.hello is None else f"{session.hello.name}, {member.label}"
     if session.last is None:
         return f"{name}: ended before the first observed step"
-    begun = float(session.history.scalar("loss").values[0])
-    told = f"{name}: step {last_step(session)}, loss {number(begun)} -> {number(session.last.loss)}"
+    losses = session.history.scalar("loss").present.values
+    begun, ended = (float(losses[0]), float(losses[-1])) if len(losses) else (None, None)
+    told = f"{name}: step {last_step(session)}, loss {number(begun)} -> {number(ended)}"
     cost = f"watching cost {percent(session.last.overhead_ratio)}"
     return f"{told}, {cost}, {', '.join(_fired(session)) or 'no alert fired'}"
 
