@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
-from looping import Bare, Loop, Rank, Run
+from looping import HOW, Bare, How, Loop, Rank, Run
 from looping import observe as observe_loop
 
 from tuimon_kernels import backend
@@ -42,14 +43,39 @@ def begin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Lo
 
 
 @pytest.fixture(scope="session")
-def observed(begin: Callable[..., Loop], bare: Bare) -> Callable[..., Run]:
-    """What came of a program that was entered in mid-run; each is run once, however many tests ask."""
-    known: dict[str, Run] = {}
+def observed(
+    request: pytest.FixtureRequest, begin: Callable[..., Loop], bare: Bare
+) -> Iterator[Callable[[str], Run]]:
+    """What came of a program that was entered in mid-run; each is run once, however many tests ask.
 
-    def observed(program: str, *, warnings: str = "error", after: int = 10, steps: int = 20) -> Run:
-        if program not in known:
-            loop = begin(program, warnings=warnings)
-            known[program] = observe_loop(loop, bare, program, after, steps)
-        return known[program]
+    While one is looked at, the next one that a test will ask for starts: that is mostly loading PyTorch.
+    """
+    known: dict[str, Future[Run]] = {}
+    order = programs(request.session.items)
+    with ThreadPoolExecutor(2) as pool:
 
-    return observed
+        def run(program: str) -> Run:
+            how = HOW.get(program, How())
+            return observe_loop(begin(program, warnings=how.warnings), bare, program, how.steps)
+
+        def observed(program: str) -> Run:
+            place = order.index(program)
+            for wanted in order[place : place + 2]:
+                if wanted not in known:
+                    known[wanted] = pool.submit(run, wanted)
+            return known[program].result()
+
+        yield observed
+
+
+def programs(items: Sequence[pytest.Item]) -> list[str]:
+    """The programs that these tests will ask `observed` for, by the names that they and their cases hold."""
+    found: dict[str, None] = {}
+    for item in items:
+        if isinstance(item, pytest.Function) and "observed" in item.fixturenames:
+            case = item.callspec.params.values() if hasattr(item, "callspec") else ()
+            held = [*item.function.__code__.co_consts, *case]
+            found.update(
+                dict.fromkeys(name for name in held if isinstance(name, str) and name.endswith(".py"))
+            )
+    return list(found)

@@ -29,6 +29,32 @@ Line = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
+class How:
+    """How a program is run and observed, where it is not as usual."""
+
+    #: What Python does with warnings.
+    warnings: str = "error"
+    #: Steps that are recorded.
+    steps: int = 20
+
+
+HOW = {
+    # Long enough for a scale to grow until gradients overflow, several times.
+    "amp.py": How(steps=40),
+    "amp_fused.py": How(steps=40),
+    "accumulating.py": How(steps=40),
+    "growing.py": How(steps=60),
+    # The compiler, and what these two import, warn of deprecated parts of their own.
+    "compiled.py": How("ignore"),
+    "compiled_in_place.py": How("ignore"),
+    "compiled_blocks.py": How("ignore"),
+    "compiled_function.py": How("ignore"),
+    "hf_trainer.py": How("ignore"),
+    "lightning_fit.py": How("ignore"),
+}
+
+
+@dataclass(frozen=True)
 class Recording:
     """What `tuimon record --json --tensors` printed."""
 
@@ -201,9 +227,10 @@ def complaints(stderr: str) -> str:
 
 
 class Bare:
-    """Runs programs that nobody attaches to."""
+    """Runs programs that nobody attaches to, one after another, whichever thread asks."""
 
     def __init__(self) -> None:
+        self._turn = threading.Lock()
         self._process = subprocess.Popen(
             [sys.executable, str(HERE / "bare.py")],
             stdin=subprocess.PIPE,
@@ -217,9 +244,10 @@ class Bare:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         asked = {"program": str(PROGRAMS / program), "steps": steps, "ranks": ranks}
-        self._process.stdin.write(json.dumps(asked) + "\n")
-        self._process.stdin.flush()
-        answer = json.loads(self._process.stdout.readline())
+        with self._turn:
+            self._process.stdin.write(json.dumps(asked) + "\n")
+            self._process.stdin.flush()
+            answer = json.loads(self._process.stdout.readline())
         assert answer["codes"] == [0] * ranks, "a twin failed: see stderr"
         return [[json.loads(line) for line in lines] for lines in answer["lines"]]
 
@@ -271,9 +299,9 @@ class Run:
         return [step for step, truth in truths if close(sample["loss"], truth["loss"], 2.0**-20)]
 
 
-def observe(loop: Loop, bare: Bare, program: str, after: int = 10, steps: int = 20) -> Run:
-    """Enter the loop in mid-run, record, leave, let it go on a little, and stop it."""
-    loop.until_step(after)
+def observe(loop: Loop, bare: Bare, program: str, steps: int) -> Run:
+    """Enter the loop in mid-run, record so many steps, leave, let it go on a little, and stop it."""
+    loop.until_step(10)
     recording = loop.record(steps=steps)
     last = loop.said[-1]["step"]
     loop.until_step(last + 5)

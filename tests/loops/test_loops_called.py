@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from looping import Run, close, tensors
 
-Observed = Callable[..., Run]
+Observed = Callable[[str], Run]
 
 NORM = 1e-4
 
@@ -37,7 +37,7 @@ def test_a_model_whose_forward_is_called_by_name(observed: Observed) -> None:
 
 
 def test_a_compiled_function_around_the_model(observed: Observed) -> None:
-    run = observed("compiled_function.py", warnings="ignore")
+    run = observed("compiled_function.py")
     assert run.said == run.bare
     probes = run.hello["probes"]
     assert "compiled code" in probes["activations"]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from looping import Bare, Loop, Run, close, tensors
 
-Observed = Callable[..., Run]
+Observed = Callable[[str], Run]
 
 
 @pytest.mark.parametrize("program", ["compiled.py", "compiled_in_place.py"])
@@ -15,7 +15,7 @@ def test_a_compiled_model_shows_its_parameters_and_is_not_compiled_again(
     observed: Observed, program: str
 ) -> None:
     # Its own compiler warns of deprecated parts.
-    run = observed(program, warnings="ignore")
+    run = observed(program)
     # The counters of what was compiled are among what it says.
     assert run.said[-2]["graphs"] > 0
     assert run.said == run.bare
@@ -39,7 +39,7 @@ SEEN = ["embed", *(f"blocks.2.{name}" for name in BLOCK), "head"]
 
 
 def test_of_blocks_that_are_compiled_one_by_one_the_others_are_seen(observed: Observed) -> None:
-    run = observed("compiled_blocks.py", warnings="ignore")
+    run = observed("compiled_blocks.py")
     assert run.said == run.bare
     assert run.hello["probes"]["activations"] == "6 of 11 layers run inside compiled code"
     assert run.hello["hidden_layers"] == dict.fromkeys(COMPILED, "it runs inside compiled code")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from looping import Run, close, tensors
 
-Observed = Callable[..., Run]
+Observed = Callable[[str], Run]
 
 #: Sums of squares of some thousand fp32 numbers, added in short stretches of fp32; theirs in fp32 altogether.
 NORM = 1e-4
@@ -15,7 +15,7 @@ CLIPPED = 0.5
 
 
 def test_what_the_trainer_of_hugging_face_logs(observed: Observed) -> None:
-    run = observed("hf_trainer.py", warnings="ignore")
+    run = observed("hf_trainer.py")
     assert run.said == run.bare
     assert len(run.samples) == 20
     for sample, logged in run.pairs():
@@ -36,7 +36,7 @@ def test_what_the_trainer_of_hugging_face_logs(observed: Observed) -> None:
 
 
 def test_automatic_optimisation_of_lightning(observed: Observed) -> None:
-    run = observed("lightning_fit.py", warnings="ignore")
+    run = observed("lightning_fit.py")
     assert run.said == run.bare
     assert len(run.samples) == 20
     for sample, truth in run.pairs():

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from looping import Run, close, tensors
 
-Observed = Callable[..., Run]
+Observed = Callable[[str], Run]
 
 #: Sums of squares of some thousand fp32 numbers, added in short stretches of fp32.
 NORM = 1e-4

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from looping import Run, close, tensors
 
-Observed = Callable[..., Run]
+Observed = Callable[[str], Run]
 
 #: Sums of squares of some thousand fp32 numbers, added in short stretches of fp32.
 NORM = 1e-4
@@ -26,7 +26,7 @@ def test_an_optimizer_in_backward_shows_the_gradients_that_it_frees(observed: Ob
 
 
 def test_optimizers_that_take_turns_make_one_step(observed: Observed) -> None:
-    run = observed("gan.py", steps=20)
+    run = observed("gan.py")
     assert run.said == run.bare
     assert sorted(run.hello["optimizers"]) == ["Adam", "RMSprop"]
     assert {name.split(".")[0] for name in run.hello["layers"]} == {"Sequential", "Sequential-2"}

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from looping import Run, close, tensors
 
-Observed = Callable[..., Run]
+Observed = Callable[[str], Run]
 
 #: Sums of squares over 2762 gradients, added in short stretches of fp32; and the fp32 scale taken out.
 NORM = 1e-4
@@ -19,7 +19,7 @@ ARRIVED = 2.0**-11
 def test_under_a_gradient_scaler_everything_is_unscaled_and_skipped_steps_are_seen(
     observed: Observed, program: str
 ) -> None:
-    run = observed(program, steps=40)
+    run = observed(program)
     assert run.said == run.bare
     skipped = 0
     for sample, truth in run.pairs():
@@ -42,7 +42,7 @@ def test_under_a_gradient_scaler_everything_is_unscaled_and_skipped_steps_are_se
 
 
 def test_clipping_under_a_scaler_shows_both_norms(observed: Observed) -> None:
-    run = observed("amp.py", steps=40)
+    run = observed("amp.py")
     shown = [(s["grad_norm_preclip"], t["preclip"]) for s, t in run.pairs() if not t["skipped"]]
     told = [pair for pair in shown if pair[0] is not None]
     # One at most: the step in which clipping shows for the first time.

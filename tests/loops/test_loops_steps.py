@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 from looping import Run, close, tensors
 
-Observed = Callable[..., Run]
+Observed = Callable[[str], Run]
 
 #: Sums of squares of some thousand fp32 numbers, added in short stretches of fp32.
 NORM = 1e-4
 
 
 def test_accumulated_microbatches_are_one_step_with_their_mean_loss(observed: Observed) -> None:
-    run = observed("accumulating.py", steps=40)
+    run = observed("accumulating.py")
     assert run.said == run.bare
     for sample, truth in run.pairs():
         # Each was rounded to fp32 once more by its division by 3.
@@ -24,7 +24,7 @@ def test_accumulated_microbatches_are_one_step_with_their_mean_loss(observed: Ob
 
 
 def test_clipping_shows_both_norms_and_how_often_it_shortens(observed: Observed) -> None:
-    run = observed("accumulating.py", steps=40)
+    run = observed("accumulating.py")
     pairs = [(s, t) for s, t in run.pairs() if s["grad_norm_preclip"] is not None]
     assert len(pairs) >= len(run.samples) - 1
     assert all(close(s["grad_norm_preclip"], t["preclip"], NORM) for s, t in pairs)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from looping import Run, close, tensors
 
-Observed = Callable[..., Run]
+Observed = Callable[[str], Run]
 
 #: Sums of squares of some thousand fp32 numbers, added in short stretches of fp32.
 NORM = 1e-4
@@ -75,7 +75,7 @@ def test_sparse_gradients_are_the_rows_that_the_batch_named(observed: Observed) 
 
 
 def test_layers_and_groups_that_are_added_later(observed: Observed) -> None:
-    run = observed("growing.py", steps=60)
+    run = observed("growing.py")
     assert run.said == run.bare
     for sample, truth in run.pairs():
         grown = {f"grown.{i}.weight" for i in range(truth["grown"])}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from looping import Run, close
 
-Observed = Callable[..., Run]
+Observed = Callable[[str], Run]
 
 
 def test_it_computes_what_it_computes_alone(observed: Observed) -> None:

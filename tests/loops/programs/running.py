@@ -20,7 +20,7 @@ def seed(number):
     random.seed(number)
 
 
-def steps(pause_s=0.002):
+def steps(pause_s=0.01):
     """Numbers of steps from 1 on. While somebody may attach, steps are far enough apart to be followed."""
     limit = int(sys.argv[1]) if len(sys.argv) > 1 else None
     step = 0
