@@ -11,6 +11,7 @@ from observing import A, G, Observed, assert_describes, observing
 from torch import nn
 from torch.autograd import grad
 
+from tuimon.agent import agent as agent_module
 from tuimon.agent.engine import ENGINE
 from tuimon.records.layout import TensorKind
 
@@ -386,3 +387,20 @@ def test_watched_or_not_it_computes_the_same(style: Callable[[Parameters], None]
                 style(list(model.parameters()))
         left.append([*(p.detach().clone() for p in model.parameters()), torch.get_rng_state()])
     assert all(torch.equal(bare, watched) for bare, watched in zip(*left, strict=True))
+
+
+def test_a_model_that_changes_its_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent_module, "STOCKTAKING_S", 0.0)
+    model, norms = mlp(), []
+    with observing(model) as seen:
+        for i, x in enumerate(batches(10)):
+            if i == 5:
+                model.double()
+            model(x.to(model[0].weight.dtype)).square().mean().backward()
+            norms.append(float(sum(p.grad.double().square().sum() for p in model.parameters())) ** 0.5)
+            minus(list(model.parameters()))
+    told = [sample.grad_norm for sample in seen.samples]
+    assert all(any(norm == pytest.approx(n, rel=1e-5) for n in norms) for norm in told if norm is not None)
+    assert told[-1] == pytest.approx(norms[-2], rel=1e-12)
+    dtypes = {seen.layout(seen.samples[-1]).tensors[row].dtype for row in seen.samples[-1].tensors.rows}
+    assert dtypes == {"float64"}

@@ -46,7 +46,7 @@ class BackwardGradients:
 
     def read(self, gradients: Mapping[int, torch.Tensor], returned: bool) -> None:
         """Read what a backward left (or `torch.autograd.grad` returned), by position."""
-        fitting = {i: g for i, g in gradients.items() if i in self._places}
+        fitting = {i: g for i, g in gradients.items() if i in self._places and g.is_cpu}
         if any(i in self._marks for i in fitting):
             # What `grad` returned before was added up elsewhere, or was no part of the step.
             self._known = self._known and not returned

@@ -205,7 +205,7 @@ class HandwrittenSteps:
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         if inputs is None or result is None:
             for tensor in self._trained():
-                if tensor.grad is not None:
+                if tensor.grad is not None and tensor.grad.dtype is tensor.dtype:
                     yield tensor, tensor.grad
             return
         mine = {id(tensor) for tensor in self._trained()}

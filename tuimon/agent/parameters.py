@@ -150,9 +150,13 @@ class ParameterProbe:
 
     def weights_after_step(self, positions: Sequence[int]) -> None:
         """Read the weights alone, where the gradients are gone by now."""
-        if not self.outgrown:
-            group = self._group(positions)
+        if self.outgrown:
+            return
+        group = self._group(positions)
+        try:
             self._read(group, group.weight_slots, [], group.weights())
+        except ValueError:  # of another type since backward
+            self.outgrown = True
 
     def after_step(self, positions: Sequence[int], compare: bool) -> None:
         """Read the gradients applied and the weights that came of them.

@@ -76,7 +76,8 @@ class Probes:
     def before_step(self, optimizer: Any, positions: list[int]) -> None:
         """Something is about to move the parameters at these positions."""
         self.parameters.before_step(positions)
-        if isinstance(optimizer, HandwrittenOptimizer):
+        # A model of another type than before has no rows that its gradients fit.
+        if isinstance(optimizer, HandwrittenOptimizer) and not self.parameters.outgrown:
             places = ((self._inventory.position(tensor), g) for tensor, g in optimizer.gradients)
             gradients = {i: gradient for i, gradient in places if i is not None}
             self._backward.read(gradients, optimizer.returned)
