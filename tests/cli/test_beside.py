@@ -13,7 +13,10 @@ from tuimon.attach.meeting import Meeting, Member
 from tuimon.cli import beside
 from tuimon.cli.beside import Beside
 from tuimon.records.sample import Bye
+from tuimon.records.tensors import empty_table
 from tuimon.session.session import Session
+
+LOSSES = {1: None, 2: 2.0, 3: 1.0, 4: None}
 
 
 @pytest.fixture
@@ -90,7 +93,7 @@ def test_without_the_first_rank_the_lowest_one_is_followed(
 
 def test_a_loss_that_was_not_measured_is_not_told_as_0() -> None:
     session = Session()
-    samples = (sample(1), sample(2, loss=2.0), sample(3, loss=1.0), sample(4))
+    samples = [sample(index, loss=loss, tensors=empty_table()) for index, loss in LOSSES.items()]
     for event in (HELLO, LAYOUT, *samples, Bye("finished", 4)):
         session.apply(event)
     told = beside._observed(Member(7), session)
