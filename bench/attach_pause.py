@@ -3,7 +3,8 @@
 A fresh training each time (an MLP, one thread), entered once by gdb. Reported are the longest gaps between
 two of its steps: `stop`, from the beginning until the agent's socket answers, in which gdb holds the process;
 `load`, from then until two seconds after the first observed step, in which the agent's modules and kernels
-are loaded beside the training and its models are found; and `undisturbed`, as long a time before.
+are loaded beside the training and its models are found; and `undisturbed`, two seconds before all that. The
+loss of every step is compared with that of a training which nobody entered.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pathlib import Path
 
 import torch
 
-from bench.soak import PATIENCE_S, gap, records, target
+from bench.soak import PATIENCE_S, gap, records, target, untouched
 from tuimon.attach.discovery import attach_or_enter
 from tuimon.attach.events import Connected, Ended, Event
 from tuimon.records.sample import Sample
@@ -63,6 +64,8 @@ class Entry:
     stop: float
     load: float
     entering_s: float
+    #: Of every step.
+    losses: tuple[float, ...]
 
 
 def enter_once(folder: Path, options: dict[str, object]) -> Entry:
@@ -85,7 +88,20 @@ def enter_once(folder: Path, options: dict[str, object]) -> Entry:
         gap(steps, began_s, connected_s),
         gap(steps, connected_s, seen_s + _SETTLED_S),
         connected_s - began_s,
+        tuple(loss for _, loss in steps),
     )
+
+
+def check_losses(entries: Sequence[Entry], folder: Path) -> None:
+    """Pass if no training noticed.
+
+    Raises:
+        RuntimeError: one did.
+    """
+    longest = max(len(entry.losses) for entry in entries)
+    expected = tuple(untouched("busy", longest, folder / "untouched.log"))
+    if not all(entry.losses == expected[: len(entry.losses)] for entry in entries):
+        raise RuntimeError("a training that was entered took another way")
 
 
 def _until(events: queue.Queue[tuple[float, Event]], kind: type[Event]) -> float:
@@ -142,6 +158,7 @@ def main() -> None:
         enter_once(Path(folder), {})  # kernels that are not compiled yet are compiled here
         for kernels, options in (("numba", {}), ("torch", {"kernels": None})):
             entries = [enter_once(Path(folder), dict(options)) for _ in range(asked.n)]
+            check_losses(entries, Path(folder))
             told += lines(kernels, entries)
             for line in told[-3:]:
                 print(line, file=sys.stdout, flush=True)

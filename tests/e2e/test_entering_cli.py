@@ -13,20 +13,22 @@ import pytest
 from starting import PATIENCE_S, Start
 from terminal import terminal
 
-from bench import soak_target
+from bench import soak, soak_target
 
 pytestmark = pytest.mark.skipif(shutil.which("gdb") is None, reason="gdb is not installed")
 
 
 @pytest.fixture
 def untold(start: Start, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """A training in mid-run without a word of tuimon in it; in the end it has ended well and said nothing."""
-    process = start("-W", "error", soak_target.__file__, "busy", tmp_path / "log")
+    """A training in mid-run without a word of tuimon in it; it ends as if nobody had entered it."""
+    process = start("-W", "error", soak_target.__file__, "sleeping", tmp_path / "log")
     assert process.stdout is not None
     assert process.stdout.readline() == "training\n"
     yield process
     out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, out, err) == (0, "", "")
+    losses = [loss for _, loss in soak.records(tmp_path / "log")]
+    assert losses == soak.untouched("sleeping", len(losses), tmp_path / "untouched")
 
 
 def listed(start: Start, pid: int) -> dict[str, object]:
