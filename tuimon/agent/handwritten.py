@@ -11,12 +11,12 @@ at their first backward passes only.
 from __future__ import annotations
 
 import sys
-import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from tuimon.agent.handwritten_optimizer import HandwrittenOptimizer
 from tuimon.agent.hooks import Hook
 from tuimon.agent.marks import Mark, leaves, spread
 from tuimon.agent.meter import clock
@@ -39,41 +39,6 @@ PATIENCE = 1024
 LONGEST_WAIT = 2
 #: The first of them in which the graph is walked to see which parameters it reaches.
 WALKS = 4
-
-
-class HandwrittenOptimizer:
-    """Stands for what the training has in place of an optimizer. Holds the parameters weakly."""
-
-    def __init__(self) -> None:
-        self._parameters: list[weakref.ref[torch.Tensor]] = []
-        #: As of an optimizer that keeps nothing.
-        self.state: dict[Any, Any] = {}
-        #: What the last backward left or, if `returned`, what `torch.autograd.grad` gave to the training.
-        self.gradients: list[tuple[torch.Tensor, torch.Tensor]] = []
-        self.returned = False
-        #: Which parameters the last step moved (by identity); None where that is not known.
-        self.moved: frozenset[int] | None = None
-
-    def add(self, tensors: Iterable[torch.Tensor]) -> None:
-        """It steps these as well."""
-        known = {id(tensor) for tensor in self.parameters()}
-        self._parameters += [weakref.ref(tensor) for tensor in tensors if id(tensor) not in known]
-
-    def parameters(self) -> Iterator[torch.Tensor]:
-        """Those that live."""
-        return (tensor for known in self._parameters if (tensor := known()) is not None)
-
-    def __len__(self) -> int:
-        """How many parameters it has been seen to step."""
-        return len(self._parameters)
-
-    def __iter__(self) -> Iterator[torch.Tensor]:
-        return self.parameters()
-
-    @property
-    def param_groups(self) -> list[dict[str, Any]]:
-        """As an optimizer has them; the learning rate is only known to the training."""
-        return [{"params": self}]
 
 
 class HandwrittenSteps:

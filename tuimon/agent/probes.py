@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tuimon.agent.activations import ActivationProbe
 from tuimon.agent.backward_gradients import BackwardGradients
 from tuimon.agent.collector import Collector
-from tuimon.agent.handwritten import HandwrittenOptimizer
+from tuimon.agent.handwritten_optimizer import HandwrittenOptimizer
 from tuimon.agent.inputs import InputProbe
 from tuimon.agent.parameters import ParameterProbe
 from tuimon.agent.rows import RowTable
