@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -86,6 +89,35 @@ def test_tracing_is_tried_and_leaves_no_process() -> None:
     refused = ptrace.refusal()
     assert refused is None or refused.errno
     assert children() == before
+
+
+#: Forbids one system call to this process and its children, as containers do; then asks.
+FORBIDDING = """
+import ctypes, struct, sys
+load, equal, give = 0x20, 0x15, 0x06
+allow, refuse = 0x7FFF0000, 0x00050000 | 1
+code = [(load, 0, 0, 0), (equal, 0, 1, int(sys.argv[1])), (give, 0, 0, refuse), (give, 0, 0, allow)]
+filters = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *one) for one in code))
+program = struct.pack("H6xP", len(code), ctypes.addressof(filters))
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0, "no_new_privs"
+if libc.prctl(22, 2, program, 0, 0) != 0:
+    sys.exit(77)
+from tuimon.attach import ptrace
+print(ptrace.refusal())
+"""
+
+
+@pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "aarch64"), reason="its number of ptrace is not known"
+)
+def test_a_filter_as_containers_have_it_is_noticed() -> None:
+    number = {"x86_64": "101", "aarch64": "117"}[platform.machine()]
+    command = [sys.executable, "-c", FORBIDDING, number]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ran.returncode == 77:
+        pytest.skip("this kernel takes no filter")
+    assert (ran.stdout, ran.stderr) == ("[Errno 1] Operation not permitted\n", "")
 
 
 def test_a_socket_directory_that_is_open_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
