@@ -139,6 +139,16 @@ def test_a_launchers_pid_stands_for_its_ranks(start: Start, tmp_path: Path) -> N
     assert ran(running)[0] == 0
 
 
+def test_what_is_compiled_around_a_step_is_compiled_as_ever(start: Start, tmp_path: Path) -> None:
+    compiled, written = PROGRAMS / "compiled.py", tmp_path / "events.jsonl"
+    bare = ran(start(compiled))
+    code, out, err = ran(run(start, "--every", 1, "--events", written, PYTHON, compiled))
+    assert (code, out) == bare[:2]
+    assert steps(written) == [1, 2, 3, 4, 5, 6, 7]
+    # No word of the compiler's on what is ours.
+    assert len(err) == len(bare[2]) + 1
+
+
 def test_an_alert_fails_a_command_that_succeeds(start: Start) -> None:
     code, _, err = ran(run(start, "--fail-on", "critical", PYTHON, TRAINED, 12, 0, "nan"))
     assert code == 3

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
+from tuimon.agent.untraced import passed_over, untraced
+
 if TYPE_CHECKING:
     from tuimon.agent.guard import Guard
 
@@ -42,6 +44,7 @@ class EngineTap:
         self._original: Callable[..., Any] | None = None
         self._ours: Callable[..., Any] | None = None
         self._running = False
+        self._tell_untraced = untraced(self._tell)
 
     def add(self, listener: Listener) -> None:
         """Tell this one too, from the run that is about to begin on. Idempotent."""
@@ -72,19 +75,19 @@ class EngineTap:
                 return original(roots, *args, **kwargs)
             asked = not kwargs.get("accumulate_grad", True) and len(args) > 3
             inputs = args[3] if asked else None
-            self._tell("run_begins", (roots,) if isinstance(roots, torch.Tensor) else roots, inputs)
+            self._tell_untraced("run_begins", (roots,) if isinstance(roots, torch.Tensor) else roots, inputs)
             self._running = True
             try:
                 result = original(roots, *args, **kwargs)
             except BaseException:
-                self._tell("run_failed")
+                self._tell_untraced("run_failed")
                 raise
             finally:
                 self._running = False
-            self._tell("run_ends", inputs, result if asked else None)
+            self._tell_untraced("run_ends", inputs, result if asked else None)
             return result
 
-        return run
+        return passed_over(run)
 
     def _tell(self, what: str, *args: Any) -> None:
         try:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from torch.optim import optimizer as torch_optimizer
 
 from tuimon.agent.tables import HookTable
+from tuimon.agent.untraced import seal, untraced
 
 #: Called with who steps, and with arguments that do not matter here.
 StepHook = Callable[[Any, Any, Any], None]
@@ -38,15 +39,17 @@ class OptimizerSteps:
     """Steps of each `torch.optim.Optimizer` in the process, also of those made before."""
 
     def __init__(self, before: StepHook, after: StepHook) -> None:
-        self._before = HookTable(torch_optimizer, "_global_optimizer_pre_hooks", before)
-        self._after = HookTable(torch_optimizer, "_global_optimizer_post_hooks", after)
+        self._before = HookTable(torch_optimizer, "_global_optimizer_pre_hooks", untraced(before))
+        self._after = HookTable(torch_optimizer, "_global_optimizer_post_hooks", untraced(after))
 
     def start(self) -> None:
         """See `StepSource.start`."""
+        seal()
         self._after.put()
 
     def arm(self) -> None:
         """See `StepSource.arm`."""
+        seal()
         self._before.put()
 
     def disarm(self) -> None:
