@@ -19,12 +19,14 @@ from torch.optim import optimizer as torch_optimizers
 
 import tuimon
 from tuimon.agent import discovery, watcher
+from tuimon.agent import enter as enter_module
 from tuimon.agent.enter import enter
 from tuimon.agent.publisher import Publisher
 from tuimon.agent.watcher import Watcher
 from tuimon.records.record import Record
 from tuimon.records.sample import Bye, Notice, Sample
 from tuimon.wire.commands import Detach, encode_command
+from tuimon_kernels import Backend, reference
 
 pytestmark = pytest.mark.usefixtures("runtime")
 
@@ -345,3 +347,35 @@ def test_no_agent_that_has_left_stays_in_memory() -> None:
         del here, told
     gc.collect()
     assert [one() for one in gone_ones] == [None] * 9
+
+
+def test_one_that_is_sent_away_before_it_has_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = mlp()
+    before = attributes(model)
+
+    def kernels_for(_: object) -> Backend:
+        here = watcher.current()
+        assert here is not None
+        here.end("detached")
+        return reference.BACKEND
+
+    monkeypatch.setattr(enter_module, "kernels_for", kernels_for)
+    on_a_thread(lambda: enter({}))
+    assert watcher.current() is None
+    after = attributes(model)
+    assert [key for key in after if after[key] is not before[key]] == []
+    until(lambda: not threads())
+
+
+def test_nobody_who_could_not_look_yet_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def kernels_for(_: object) -> Backend:
+        here = watcher.current()
+        assert here is not None
+        # However long the kernels take.
+        assert here.leave_due_s() is None
+        return reference.BACKEND
+
+    monkeypatch.setattr(enter_module, "kernels_for", kernels_for)
+    here = entered(leave_after_s=1000.0)
+    assert here.leave_due_s() is not None
+    here.end("closed")

@@ -91,6 +91,8 @@ class Agent:
         self.discovery = discovery
         discovery.start()
         self._listen()
+        if self._closed:  # it was asked to leave before it had begun
+            self.stop()
 
     def _listen(self) -> None:
         for source in self.sources:

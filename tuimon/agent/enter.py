@@ -60,7 +60,7 @@ def enter(options: Mapping[str, Any]) -> None:
 
     def make() -> Watcher:
         schedule = Schedule(asked.budget, asked.every, joins_late=asked.how == "injected")
-        return Watcher(asked.name, schedule, reference.BACKEND, asked.directory, asked.leave_after_s)
+        return Watcher(asked.name, schedule, reference.BACKEND, asked.directory)
 
     watcher, new = joined(make)
     watcher.stay()
@@ -75,6 +75,9 @@ def enter(options: Mapping[str, Any]) -> None:
             if asked.activations == "eager-step":
                 watcher.agent.run_observed_steps_uncompiled()
             watcher.discover(here=asked.how == "run")
+            # Only now: on a busy machine the kernels may take longer than nobody looks.
+            watcher.stay()
+            watcher.leave_after_s = asked.leave_after_s
     except BaseException:
         if new:
             watcher.end("closed")

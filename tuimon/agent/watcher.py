@@ -45,7 +45,6 @@ class Watcher:
         schedule: when to look.
         kernels: what reads the tensors.
         directory: where to listen, by default the user's socket directory.
-        leave_after_s: leave by itself when nobody has looked for so long; None to stay.
     """
 
     def __init__(
@@ -54,10 +53,11 @@ class Watcher:
         schedule: Schedule,
         kernels: Backend,
         directory: Path | None = None,
-        leave_after_s: float | None = None,
     ) -> None:
         self._name, self._started_s, self._directory = name, time.time(), directory
-        self.leave_after_s, self._began_s = leave_after_s, time.monotonic()
+        #: Leave when nobody has looked for so long, seconds; None to stay.
+        self.leave_after_s: float | None = None
+        self._began_s = time.monotonic()
         self.publisher: Publisher | None = None
         self._opening = threading.Lock()
         self.agent = Agent(kernels, schedule, self._publish, self._left)
