@@ -8,6 +8,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from proc_double import ProcDouble, proc_double
 
 from tuimon.agent import bootstrap
 from tuimon.attach import bundle
+from tuimon.attach.acting import acting_as
 from tuimon.attach.bundle import archive, kernels_archive, place
 from tuimon.attach.entry_errors import NoRoom
 from tuimon.attach.process import process_facts
@@ -119,12 +121,45 @@ def test_in_another_root_a_link_is_not_followed(machine: ProcDouble, tmp_path: P
     made.remove()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_what_root_writes_belongs_to_the_processes_user(machine: ProcDouble, tmp_path: Path) -> None:
-    machine.add(8, uid=65534, environ={"TMPDIR": str(tmp_path / "tmp")})
-    made = place(process_facts(8, machine.root), {}, None, machine.root)
-    assert {path.stat().st_uid for path in (made.folder, *made.folder.iterdir())} == {65534}
-    made.remove()
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act for others")
+
+
+@AS_ROOT
+def test_what_root_writes_belongs_to_the_processes_user(machine: ProcDouble) -> None:
+    # pytest's own temporary directory is closed to others.
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        os.chmod(name, 0o777)
+        machine.add(8, uid=65534, environ={"TMPDIR": name})
+        made = place(process_facts(8, machine.root), {}, None, machine.root)
+        assert {path.stat().st_uid for path in (made.folder, *made.folder.iterdir())} == {65534}
+        made.remove()
+        assert os.listdir(name) == []
+
+
+@AS_ROOT
+def test_root_is_not_led_astray(machine: ProcDouble) -> None:
+    """A user who replaces the folder in mid-work gains nothing: root acts with that user's rights."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        kept = Path(name, "roots")
+        kept.mkdir(mode=0o700)
+        (kept / bundle.REPORT).write_text("precious")
+        (Path(name) / "theirs").mkdir()
+        report = os.open("/dev/null", os.O_RDONLY)
+        made = bundle.Bundle(Path(name, "theirs", "link"), "/x", report, (65534, 65534))
+        made.folder.symlink_to(kept)
+        made.remove()
+        assert (kept / bundle.REPORT).read_text() == "precious"
+        with acting_as(65534, 65534), pytest.raises(PermissionError):
+            (kept / bundle.OPTIONS).write_text("")
+        (kept / bundle.OPTIONS).write_text("")  # and afterwards it is root again
+
+
+def test_to_act_for_another_takes_a_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    with acting_as(os.geteuid(), os.getegid()):
+        pass
+    if os.geteuid() != 0:
+        with pytest.raises(PermissionError), acting_as(os.geteuid() + 1, os.getegid()):
+            pass
 
 
 def test_what_travels() -> None:

@@ -170,7 +170,7 @@ def test_the_program_puts_the_kernels_there_and_leaves_a_marker(tmp_path: Path) 
     assert json.loads((directory / "warm-x.json").read_text()) == warm.marker(str(numba / "__init__.py"))
     assert [path.name for path in directory.parent.iterdir()] == ["kernels-1"]
     assert (directory.parent.stat().st_mode & 0o777) == 0o700
-    assert warming._is_warm(directory / "warm-x.json")
+    assert warming._is_warm(process_facts(os.getpid()), directory / "warm-x.json")
 
 
 def test_what_is_sent_are_the_kernels() -> None:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tuimon.attach.acting import acting_as
 from tuimon.attach.entry_errors import NoRoom
 from tuimon.attach.payload import line
 from tuimon.attach.process import PROC, ProcessFacts, environment, root_directory
@@ -45,6 +46,8 @@ class Bundle:
     inner: str
     #: The report, held open: its name may be gone before it is read.
     _report: int
+    #: User and group of all of it.
+    _owner: tuple[int, int]
 
     @property
     def line(self) -> str:
@@ -60,10 +63,10 @@ class Bundle:
 
     def remove(self) -> None:
         """Take all away that is still there. An injection that has not begun will do nothing then."""
-        for name in (ARCHIVE, OPTIONS, REPORT, SCRIPT):
-            with suppress(OSError):
-                (self.folder / name).unlink()
-        with suppress(OSError):
+        with suppress(OSError), acting_as(*self._owner):
+            for name in (ARCHIVE, OPTIONS, REPORT, SCRIPT):
+                with suppress(OSError):
+                    (self.folder / name).unlink()
             self.folder.rmdir()
         os.close(self._report)
 
@@ -82,7 +85,8 @@ def place(
     tried = []
     for directory in temporary_directories(facts, proc):
         try:
-            return _write(facts, directory, {"protocol": WIRE_VERSION, **options}, version, proc)
+            with acting_as(facts.uid, facts.gid):
+                return _write(facts, directory, {"protocol": WIRE_VERSION, **options}, version, proc)
         except OSError as error:  # noqa: PERF203
             tried.append(f"{directory}: {error.strerror or error}")
     raise NoRoom(facts.pid, "; ".join(tried))
@@ -110,16 +114,13 @@ def _write(
     bundle = None
     try:
         (folder / REPORT).write_bytes(bytes(REPORT_BYTES))
-        bundle = Bundle(folder, f"{directory}/{name}", os.open(folder / REPORT, os.O_RDONLY | os.O_CLOEXEC))
+        report = os.open(folder / REPORT, os.O_RDONLY | os.O_CLOEXEC)
+        bundle = Bundle(folder, f"{directory}/{name}", report, (facts.uid, facts.gid))
         (folder / OPTIONS).write_text(json.dumps(options))
         (folder / ARCHIVE).write_bytes(archive(version == sys.version_info[:2]))
         (folder / SCRIPT).write_text(bundle.line)
         for one in (ARCHIVE, OPTIONS, REPORT, SCRIPT):
             (folder / one).chmod(0o600)
-        if os.geteuid() != facts.uid:
-            # The folder last: until then its user cannot reach what is inside.
-            for one in (ARCHIVE, OPTIONS, REPORT, SCRIPT, "."):
-                os.chown(folder / one, facts.uid, facts.gid, follow_symlinks=False)
     except BaseException:
         if bundle is not None:
             bundle.remove()

@@ -20,8 +20,10 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
+from tuimon.attach.acting import acting_as
 from tuimon.attach.bundle import kernels_archive
 from tuimon.attach.process import PROC, ProcessFacts, environment, maps_text, root_directory
 
@@ -34,6 +36,23 @@ _TELL_S = 2.0
 _LOOK_S = 0.02
 
 _PROGRAM = Path(__file__).parent.parent / "agent" / "warm.py"
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What is compiled, by which Python, and where to."""
+
+    facts: ProcessFacts
+    python: str
+    variables: dict[str, str]
+    directory: Path
+    libraries: str
+
+    @property
+    def mark(self) -> str:
+        """The marker of this Python on this machine; others may share the directory."""
+        who = f"{self.python} {socket.gethostname()}"
+        return f"warm-{hashlib.sha256(who.encode()).hexdigest()[:16]}.json"
 
 
 def warm_kernels(
@@ -54,10 +73,8 @@ def warm_kernels(
     directory = _directory(facts, variables)
     if python is None or directory is None:
         return None
-    mark = f"warm-{hashlib.sha256(f'{python} {socket.gethostname()}'.encode()).hexdigest()[:16]}.json"
-    if _is_warm(directory / mark) or _compile(facts, python, variables, directory, mark, tell, stopped, proc):
-        return str(directory)
-    return None
+    job = _Job(facts, python, variables, directory, _libraries(facts, proc))
+    return str(directory) if _is_warm(facts, directory / job.mark) or _compile(job, tell, stopped) else None
 
 
 def _python(facts: ProcessFacts, variables: dict[str, str], proc: Path) -> str | None:
@@ -98,8 +115,8 @@ def _digest() -> str:
     return hashlib.sha256(kernels_archive()).hexdigest()[:16]
 
 
-def _is_warm(marker: Path) -> bool:
-    with suppress(OSError, ValueError, KeyError, TypeError):
+def _is_warm(facts: ProcessFacts, marker: Path) -> bool:
+    with suppress(OSError, ValueError, KeyError, TypeError), acting_as(facts.uid, facts.gid):
         told = json.loads(marker.read_text())
         found = os.stat(told["numba"])
         same = [found.st_mtime_ns, found.st_size] == told["stamp"]
@@ -107,30 +124,19 @@ def _is_warm(marker: Path) -> bool:
     return False
 
 
-def _compile(
-    facts: ProcessFacts,
-    python: str,
-    variables: dict[str, str],
-    directory: Path,
-    mark: str,
-    tell: Callable[[str], None],
-    stopped: Callable[[], bool],
-    proc: Path,
-) -> bool:
-    foreign = os.geteuid() != facts.uid
-    # One that `tuimon run` started: this here is no part of it.
-    variables = {name: value for name, value in variables.items() if name != "TUIMON_RUN"}
+def _compile(job: _Job, tell: Callable[[str], None], stopped: Callable[[], bool]) -> bool:
+    facts, foreign = job.facts, os.geteuid() != job.facts.uid
     with tempfile.TemporaryFile() as sources:
         sources.write(kernels_archive())
         sources.seek(0)
         try:
             running = subprocess.Popen(
-                [python, "-c", _PROGRAM.read_text(), str(directory), mark, _libraries(facts, proc)],
+                [job.python, "-c", _PROGRAM.read_text(), str(job.directory), job.mark, job.libraries],
                 stdin=sources,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 cwd="/",
-                env=variables,
+                env=job.variables,
                 start_new_session=True,
                 user=facts.uid if foreign else None,
                 group=facts.gid if foreign else None,
