@@ -78,7 +78,8 @@ def _scale(history: History) -> list[Plot]:
     if not len(history.scalar("loss_scale").present):
         return []
     skipped = int(history.scalar("skipped").present.values.sum())
-    title = "loss scale" if not skipped else f"loss scale, {skipped} observed steps skipped"
+    some = "step" if skipped == 1 else "steps"
+    title = "loss scale" if not skipped else f"loss scale, {skipped} observed {some} skipped"
     return [Plot(title, ("loss_scale",), log=True)]
 
 
