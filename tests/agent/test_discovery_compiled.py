@@ -106,3 +106,33 @@ def test_a_stance_of_the_training_s_own_is_left_as_it_is() -> None:
                 step(optimizer, call)
             assert torch._dynamo.eval_frame._stance.stance == "force_eager"
         assert torch._dynamo.eval_frame._stance.stance == "eager_on_recompile"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_compiled_step_of_the_optimizer_is_compiled_once_more_at_most() -> None:
+    model = mlp()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
+    compiled = torch.compile(optimizer.step, backend="eager")
+
+    def take() -> None:
+        optimizer.zero_grad()
+        model(torch.randn(6, 4)).square().mean().backward()
+        compiled()
+
+    for _ in range(3):
+        take()
+    graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    frames = []
+    for _ in range(3):
+        with entering(every=2) as agent:
+            assert agent.discovery is not None
+            while agent.discovery.searching:
+                take()
+            # Tables with hooks of ours, and without: each is met for the first time once.
+            for _ in range(12):
+                take()
+            assert names(agent) == named(model)
+            assert agent.samples == 6
+        frames.append(torch._dynamo.utils.counters["frames"]["total"])
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == graphs
+    assert frames[0] == frames[1] == frames[2]
