@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tuimon.agent.hooks import Hook
-from tuimon.agent.meter import Meter, clock
+from tuimon.agent.meter import Meter
 from tuimon.agent.points import Point, limits_of
 from tuimon.agent.rows import RowTable
-from tuimon.agent.tensor_hooks import GradientHook, attach
+from tuimon.agent.tensor_hooks import GradientHook, attach, quick
 from tuimon.agent.transforms import is_batch, transforming
-from tuimon.agent.waiting import WaitingTensors
+from tuimon.agent.waiting import AT_ONCE_BYTES, MOST_WAITING, WaitingTensors
 from tuimon.records.layout import TensorInfo, TensorKind
 from tuimon_kernels import Activity, slot_for
 
@@ -35,10 +35,10 @@ class ActivationProbe:
     """Reads outputs and output gradients of the points while armed."""
 
     def __init__(self, table: RowTable, meter: Meter, guard: Guard) -> None:
-        self._table, self._meter, self._guard = table, meter, guard
+        self._table, self._guard = table, guard
         self._handles: list[RemovableHandle] = []
         self._armed = False
-        self._waiting = WaitingTensors(table)
+        self._waiting = WaitingTensors(table, meter)
         self._called = 0
         #: Whether a backward runs that trains; set by the agent. Others (a gradient penalty) pass here too.
         self.in_backward = False
@@ -73,12 +73,17 @@ class ActivationProbe:
         self._waiting.forget()
         for point in points:
             point.calls = point.passed_by = 0
+            point.usual = point.order is not None and point.slot >= 0
 
     def _hook(self, point: Point) -> Callable[[torch.nn.Module, Any, Any], None]:
-        """The forward hook of one point; all of it stands in this closure, since it runs for every call."""
-        meter, enabled, plain = self._meter, torch.is_grad_enabled, torch.Tensor
-        compiling, add = torch.compiler.is_compiling, self._waiting.add
-        hooks = {0: self._gradient_hook(point)}
+        """The forward hook of one point.
+
+        It runs for every call, with caches that are cold by then: so all of the usual way stands in this
+        closure, in as few operations as can be, and nothing is read in here but by `flush_inside`.
+        """
+        enabled, compiling, plain = torch.is_grad_enabled, torch.compiler.is_compiling, torch.Tensor
+        items, flush, hooks = self._waiting.items, self._waiting.flush_inside, {0: self._gradient_hook(point)}
+        append, is_quick = items.append, quick()
 
         def forward_hook(module: torch.nn.Module, args: Any, output: Any) -> None:
             # Asked first, so that a compiler that traces this hook finds nothing in it to depend on.
@@ -87,23 +92,45 @@ class ActivationProbe:
             if not enabled():
                 self._pass_by(point)
                 return
-            start_s = clock()
             try:
-                out = output if type(output) is plain else first_tensor(output)
-                if out is not None and self._wanted(point):
-                    point.calls += 1
-                    if out.dtype is not point.dtype or out.shape != point.shape:
-                        self._meet(point, out)
-                    if point.slot >= 0:
-                        if out.grad_fn is not None:
-                            attach(out, hooks)
-                        add(point.slot, out, point)
+                out = output
+                if (
+                    point.usual
+                    and type(out) is plain
+                    and out.shape == point.shape
+                    and out.dtype is point.dtype
+                    and ((root := self.root()) is None or root.training or self.eval_is_training)
+                ):
+                    point.usual = False  # a second call in this window is not
+                    point.calls = 1
+                else:
+                    out = self._met(point, output)
+                    if out is None:
+                        return
+                if (node := out.grad_fn) is not None:
+                    if is_quick and type(out) is plain and out._backward_hooks is None:
+                        out._backward_hooks = hooks  # type: ignore[assignment]  # as in `attach`
+                        node._register_hook_dict(out)
+                        out._backward_hooks = None
+                    else:
+                        attach(out, hooks)
+                append((point.slot, out, out._version, point))
+                if point.at_once or len(items) >= MOST_WAITING:
+                    flush()
             except Exception as error:
                 self._guard.take(error)
-            meter.calls += 2
-            meter.own_s += clock() - start_s
 
         return forward_hook
+
+    def _met(self, point: Point, output: Any) -> torch.Tensor | None:
+        """What is to be read of an output, if anything, where it is not known beforehand."""
+        out = output if type(output) is torch.Tensor else first_tensor(output)
+        if out is None or not self._wanted(point):
+            return None
+        point.calls += 1
+        if out.dtype is not point.dtype or out.shape != point.shape:
+            self._meet(point, out)
+        return out if point.slot >= 0 else None
 
     def _wanted(self, point: Point) -> bool:
         root = self.root()
@@ -126,6 +153,7 @@ class ActivationProbe:
         """
         if self.learns:
             point.passed_by += 1
+            point.usual = False
             if point.order is None and point.expected_order is None:
                 point.expected_order = self._next_order()
 
@@ -137,6 +165,7 @@ class ActivationProbe:
         """Take note of an output of a shape or type not seen before, and make rows that fit it."""
         like = point.dtype is out.dtype and point.shape is not None and out.shape[1:] == point.shape[1:]
         point.shape, point.dtype = out.shape, out.dtype
+        point.at_once = point.overwritten or out.nbytes >= AT_ONCE_BYTES
         if like and point.slot >= 0:
             return
         axis = point.channel_axis(out.dim())
@@ -157,18 +186,20 @@ class ActivationProbe:
             self._table.pair(point.slot, point.gradient_slot)
 
     def _gradient_hook(self, point: Point) -> GradientHook:
-        meter, add = self._meter, self._waiting.add
+        items, flush = self._waiting.items, self._waiting.flush_inside
+        append = items.append
 
         def gradient_hook(gradient: torch.Tensor | None) -> None:
-            if not self._armed or not self.in_backward or transforming() is not None:
+            # Not when disarmed either.
+            if not self.in_backward or transforming() is not None:
                 return
-            start_s = clock()
             try:
                 if gradient is not None and gradient.dtype is point.dtype and not is_batch(gradient):
-                    add(point.gradient_slot, gradient, None)
+                    append((point.gradient_slot, gradient, gradient._version, None))
+                    if point.at_once or len(items) >= MOST_WAITING:
+                        flush()
             except Exception as error:
                 self._guard.take(error)
-            meter.own_s += clock() - start_s
 
         return gradient_hook
 

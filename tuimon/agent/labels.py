@@ -36,13 +36,16 @@ class Labels:
     predictions: torch.Tensor
 
 
-def read_labels(call: Call, turn: int) -> Labels | None:
-    """Labels of a call; None where it compares no classes. `turn` chooses what part of large ones is read."""
+def read_labels(call: Call, turn: int, ignores: bool = True) -> Labels | None:
+    """Labels of a call; None where it compares no classes. `turn` chooses what part of large ones is read.
+
+    `ignores`: whether the function leaves out some of the targets.
+    """
     scores, targets = call.input.detach(), call.target.detach()
     if not (scores.is_cpu and targets.is_cpu and scores.numel() and scores.layout is torch.strided):
         return None
     if call.function.reads is Reads.CLASSES:
-        return _classes(scores, targets, call.ignore_index, turn)
+        return _classes(scores, targets, call.ignore_index if ignores else None, turn)
     if call.function.reads is Reads.BINARY:
         return _binary(scores, targets, call.function.threshold, turn)
     return None

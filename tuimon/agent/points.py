@@ -77,6 +77,10 @@ class Point:
     dtype: torch.dtype | None = None
     #: Its output is overwritten in place by what follows, so it cannot wait to be read.
     overwritten: bool = False
+    #: It does not wait in any case, being large or overwritten.
+    at_once: bool = False
+    #: Whether nothing but a first call with an output as before is to be expected.
+    usual: bool = False
     #: Calls in the current window, and those without gradients that backward has not run again.
     calls: int = 0
     passed_by: int = 0
@@ -85,6 +89,7 @@ class Point:
         """Forget the rows, after the table was made anew."""
         self.slot = self.gradient_slot = -1
         self.shape = self.dtype = None
+        self.usual = False
 
     @property
     def rectifier(self) -> bool:

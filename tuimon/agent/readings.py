@@ -80,7 +80,9 @@ def read(call: Call, labels: bool, turn: int) -> Reading:
     elif reduction == "sum" and function.per_row:
         value, reduction = value / max(n, 1), "batchmean"
     # A batch whose targets are all ignored has a mean of NaN that counts for nothing.
-    found = read_labels(call, turn) if labels else None
+    # Mostly none is ignored, and then there is nothing to leave out, at some cost.
+    ignores = n < call.target.numel()
+    found = read_labels(call, turn, ignores) if labels else None
     return Reading(value, reduction, n, weight, whole if n else 0.0, classes, found)
 
 

@@ -88,9 +88,13 @@ def _told(counts: torch.Tensor | None) -> ClassCounts | None:
     """Classes that occurred; of very many the most frequent ones, and the rest as one number."""
     if counts is None:
         return None
+    if len(counts) <= MOST_CLASSES:
+        # Fewer operations of torch, which for few classes are all that it costs.
+        found = [(label, count) for label, count in enumerate(counts.tolist()) if count]
+        return ClassCounts(tuple(label for label, _ in found), tuple(count for _, count in found), 0)
     classes = counts.nonzero().flatten()
     total = int(counts.sum())
-    if len(counts) > MOST_CLASSES and len(classes) > MOST_FREQUENT:
+    if len(classes) > MOST_FREQUENT:
         classes = counts.topk(MOST_FREQUENT).indices.sort().values
     occurred = counts[classes].tolist()
     return ClassCounts(tuple(classes.tolist()), tuple(occurred), total - sum(occurred))

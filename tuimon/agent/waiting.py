@@ -12,72 +12,69 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from tuimon.agent.meter import Meter, clock
 from tuimon.agent.points import Point
 from tuimon.agent.rows import RowTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: Bytes that wait at most: what watching adds to the training's peak memory. More of them would have left the
-#: second-level cache when they are read (1 MB on the EPYC that the benches ran on, shared with what the
-#: training itself touches meanwhile), fewer would mean more calls, at 3 us each.
-WAITING_BYTES = 192 << 10
+#: Tensors that wait at most, and the bytes from which one does not, being worth a call of its own (3 us).
+#: Together they bound what watching adds to the training's peak memory; and what waits is still in the
+#: second-level cache when it is read (1 MB on the EPYC that the benches ran on, shared with all that the
+#: training itself touches meanwhile).
+MOST_WAITING = 8
+AT_ONCE_BYTES = 128 << 10
+
+#: A row, its tensor, the tensor's version when it came, and whose output it is (None for a gradient).
+Waiting = tuple[int, torch.Tensor, int, "Point | None"]
 
 _version: Callable[[torch.Tensor], int] = attrgetter("_version")
 
 
 class WaitingTensors:
-    """What is to be read next, with the row that each belongs to."""
+    """What is to be read next. Hooks append to `items` themselves, and see to `MOST_WAITING`."""
 
-    def __init__(self, table: RowTable) -> None:
-        self._table = table
-        self._slots: list[int] = []
-        self._tensors: list[torch.Tensor] = []
-        self._versions: list[int] = []
-        #: Whose output each is; None for a gradient.
-        self._points: list[Point | None] = []
-        self._bytes = 0
-
-    def add(self, slot: int, tensor: torch.Tensor, point: Point | None) -> None:
-        """Let a tensor wait; all that waits is read when that becomes much."""
-        if not tensor.is_contiguous():
-            readable = self._table.readable(slot, tensor)
-            if readable is None:
-                return
-            tensor = readable
-        self._slots.append(slot)
-        self._tensors.append(tensor)
-        self._versions.append(tensor._version)
-        self._points.append(point)
-        self._bytes += tensor.nbytes
-        if self._bytes >= WAITING_BYTES or (point is not None and point.overwritten):
-            self.flush()
+    def __init__(self, table: RowTable, meter: Meter) -> None:
+        self._table, self._meter = table, meter
+        #: Always the same list.
+        self.items: list[Waiting] = []
 
     def forget(self) -> None:
         """Let go of all that waits."""
-        self._slots, self._tensors, self._versions, self._points = [], [], [], []
-        self._bytes = 0
+        self.items.clear()
+
+    def flush_inside(self) -> None:
+        """The same as `flush`, called in a hook that has no clock of its own."""
+        start_s = clock()
+        self.flush()
+        self._meter.own_s += clock() - start_s
 
     def flush(self) -> None:
         """Read all that waits, except what was overwritten meanwhile."""
-        slots, tensors = self._slots, self._tensors
-        if not slots:
+        if not self.items:
             return
-        versions, points = self._versions, self._points
-        self.forget()
+        slots, tensors, versions, points = map(list, zip(*self.items, strict=True))
+        self.items.clear()
+        self._meter.calls += len(slots)
         if list(map(_version, tensors)) != versions:
             for i in reversed(range(len(tensors))):
                 if tensors[i]._version != versions[i]:
                     if (point := points[i]) is not None:
-                        point.overwritten = True
+                        point.overwritten = point.at_once = True
                     del slots[i], tensors[i]
+        if not all(map(torch.Tensor.is_contiguous, tensors)):
+            slots, tensors = self._copied(slots, tensors)
         try:
             self._table.accumulate(slots, tensors)
         except ValueError:
-            self._read_what_fits(slots, tensors)
+            # A model that has moved to another device in the middle of the step: its rows do not fit it.
+            self._table.accumulate(*self._copied(slots, tensors))
 
-    def _read_what_fits(self, slots: Sequence[int], tensors: Sequence[torch.Tensor]) -> None:
-        """A model that has moved to another device in the middle of the step: its rows do not fit it."""
+    def _copied(
+        self, slots: Sequence[int], tensors: Sequence[torch.Tensor]
+    ) -> tuple[list[int], list[torch.Tensor]]:
+        """The same in dense memory, without what no kernel reads."""
         found = [(slot, self._table.readable(slot, one)) for slot, one in zip(slots, tensors, strict=True)]
         fitting = [(slot, tensor) for slot, tensor in found if tensor is not None]
-        self._table.accumulate([slot for slot, _ in fitting], [tensor for _, tensor in fitting])
+        return [slot for slot, _ in fitting], [tensor for _, tensor in fitting]
