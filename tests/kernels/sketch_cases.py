@@ -13,7 +13,7 @@ from tuimon_kernels.backend import SketchTable
 from tuimon_kernels.spec import BLOCK, STRETCH, DType, Packed
 
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
-# One element, odd lengths, a block, a block and one, two blocks, nine and a bit; sampling begins at 2048.
+# One element, odd lengths, a block, a block and one, two blocks, nine and a bit; sampling begins at 1024.
 SIZES = (1, 7, 64, 1000, BLOCK, BLOCK + 1, 2 * BLOCK, 9 * BLOCK + 13)
 
 
