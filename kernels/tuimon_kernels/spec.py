@@ -185,10 +185,10 @@ class ReadOut:
 def sample_period(n: int) -> int:
     """Of how many pieces of an n-element tensor one enters the histogram (1: all, so exact).
 
-    The histogram (0.45 ns per element) costs seven times as much as everything else, so it is exact only where
-    the tensor is so small that the call costs more. From 2 * `LOOKED` elements on it rests on a part of them,
-    never less than `LOOKED`, and from 8 * `LOOKED` on that part stays 1/8. A bin that holds the share p of all
-    elements is then off by sqrt((1 - p) / (p * LOOKED)) of its height, 13 % where p is 0.1.
+    The histogram (0.45 ns per element) costs seven times as much as everything else, so it is exact only
+    where the tensor is so small that the call costs more. From 2 * `LOOKED` elements on it rests on a part of
+    them, never less than `LOOKED`, and from 8 * `LOOKED` on that part stays 1/8. A bin that holds the share p
+    of all elements is then off by sqrt((1 - p) / (p * LOOKED)) of its height, 13 % where p is 0.1.
     """
     return max(1, min(SAMPLE, n // LOOKED))
 
