@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import signal
@@ -125,7 +126,7 @@ def refused(machine: ProcDouble, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pr
         raise PermissionError(errno.EACCES, "no")
 
     monkeypatch.setattr(preflight, "open_memory", refuse)
-    monkeypatch.setattr(preflight, "_may_trace_all", lambda: False)
+    monkeypatch.setattr(preflight, "may_trace_all", lambda: False)
     machine.add(7)
     return machine
 
@@ -176,6 +177,17 @@ def test_a_stopped_process_is_told_how_to_go_on(monkeypatch: pytest.MonkeyPatch)
         process.send_signal(signal.SIGSTOP)
         os.waitpid(process.pid, os.WUNTRACED)
         with pytest.raises(HeldProcess, match=f"kill -CONT {process.pid}"):
+            preflight.check(facts_of(process))
+
+
+def test_a_process_that_is_debugged_is_left_to_its_debugger(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "has_torch", lambda *_: True)
+    monkeypatch.setattr(preflight, "is_worker", lambda *_: False)
+    with running(BUSY) as process:
+        seize = 0x4206
+        if ctypes.CDLL(None).ptrace(seize, process.pid, None, None) != 0:
+            pytest.skip("this machine lets nobody debug")
+        with pytest.raises(TracedProcess, match=f"held by the debugger {os.getpid()}"):
             preflight.check(facts_of(process))
 
 
