@@ -38,10 +38,12 @@ def test_optimizers_that_take_turns_make_one_step(observed: Observed) -> None:
         assert len(tensors(sample, "gradient")) == 8
 
 
-def test_gradients_that_the_step_itself_frees_are_seen(observed: Observed) -> None:
+def test_gradients_that_the_steps_themselves_free_are_seen(observed: Observed) -> None:
     run = observed("frees_gradients.py")
     assert run.said == run.bare
     for i, (sample, truth) in enumerate(run.pairs()):
+        assert sample["losses"] == {}
+        assert len(sample["lr"]) == 2
         assert close(sample["grad_norm"], truth["grad_norm"], NORM)
         # Not in the step in which clipping shows for the first time.
         if i or sample["grad_norm_preclip"] is not None:

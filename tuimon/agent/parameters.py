@@ -168,26 +168,40 @@ class ParameterProbe:
         group = self._group(positions)
         if compare:
             self._compare(group)
-        marks = self._marks
-        self.forget()
         if self._preclip_sq:
             self._applied_sq += [self._preclip_sq[i] for i in group.positions if i in self._preclip_sq]
         gradients = list(map(_grad, group.parameters))
         weights = group.weights()
         if set(map(type, gradients)) == _TENSORS:
+            self.forget()
             try:
                 self._read(group, group.slots, gradients, weights)  # type: ignore[arg-type]
                 return
             except ValueError:  # sparse, strided or of another type
                 pass
-        # Where the step itself let go of a gradient, it is the one that backward left.
-        found = [
-            marks[i] if p.grad is None and marks else _gradient(p)
-            for i, p in zip(group.positions, group.parameters, strict=True)
-        ]
+        freed = self._release(group)
+        found = [freed[k] if p.grad is None else _gradient(p) for k, p in enumerate(group.parameters)]
         slots = [slot for slot, g in zip(group.gradient_slots, found, strict=True) if g is not None]
         left = [readable(g) for g in found if g is not None]
         self._read(group, [*slots, *group.weight_slots], left, weights)
+
+    def _release(self, group: _Group) -> list[torch.Tensor | None]:
+        """What backward left of those gradients that the step itself let go of; kept no longer.
+
+        Others that step the same way are still to come, so theirs stay.
+        """
+        if not self._marks:
+            return [None] * len(group.positions)
+        freed = [
+            self._marks[i] if p.grad is None else None
+            for i, p in zip(group.positions, group.parameters, strict=True)
+        ]
+        if any(gradient is not None for gradient in freed):
+            for i in group.positions:
+                self._marks[i] = None
+        else:
+            self.forget()
+        return freed
 
     def _read(
         self,

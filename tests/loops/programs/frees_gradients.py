@@ -1,4 +1,4 @@
-"""An optimizer whose step frees the gradients that it has used: behind the step none is left."""
+"""Two optimizers that step after one backward, and whose steps free the gradients that they have used."""
 
 import running
 import torch
@@ -22,7 +22,8 @@ class Frugal(torch.optim.Optimizer):
 running.seed(14)
 model = nn.Sequential(nn.Linear(32, 64), nn.ReLU(), nn.Linear(64, 10))
 model[2].bias.requires_grad_(False)
-optimizer = Frugal(model.parameters(), lr=1e-4)
+matrices = Frugal([model[0].weight, model[2].weight], lr=1e-4)
+vectors = Frugal([model[0].bias, model[2].bias], lr=1e-3)
 for step in running.steps():
     x, labels = torch.randn(16, 32), torch.randint(10, (16,))
     loss = F.cross_entropy(model(x), labels)
@@ -30,6 +31,7 @@ for step in running.steps():
     before = running.norm(model.parameters())
     nn.utils.clip_grad_norm_(model.parameters(), 0.5)
     after = running.norm(model.parameters())
-    optimizer.step()
+    matrices.step()
+    vectors.step()
     running.say(step=step, loss=loss.item(), preclip=before, grad_norm=after)
-running.leave(model, optimizer)
+running.leave(model, matrices, vectors)
