@@ -18,6 +18,8 @@ class Plot:
     names: tuple[str, ...] = ()
     #: Logarithmic or not; None lets the values decide.
     log: bool | None = None
+    #: What is said below it, where there is room.
+    foot: str | None = None
 
 
 #: Scalars of a sample that have a chart of their own, or are told elsewhere.
@@ -68,8 +70,8 @@ def _rates(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
 def _norm(names: tuple[str, ...], history: History) -> Plot:
     if "grad_norm_preclip" in names and _clips(history):
         names = ("after clipping", "before")
-        title = f"gradient norm, clipped in {100.0 * (history.clip_ratio or 0.0):.0f} % of steps"
-        return Plot(title, ("grad_norm", "grad_norm_preclip"), names, log=True)
+        clipped = f"clipped in {100.0 * (history.clip_ratio or 0.0):.0f} % of steps"
+        return Plot("gradient norm", ("grad_norm", "grad_norm_preclip"), names, log=True, foot=clipped)
     return Plot("gradient norm", ("grad_norm",), log=True)
 
 
@@ -79,8 +81,8 @@ def _scale(history: History) -> list[Plot]:
         return []
     skipped = int(history.scalar("skipped").present.values.sum())
     some = "step" if skipped == 1 else "steps"
-    title = "loss scale" if not skipped else f"loss scale, {skipped} observed {some} skipped"
-    return [Plot(title, ("loss_scale",), log=True)]
+    foot = f"{skipped} observed {some} skipped" if skipped else None
+    return [Plot("loss scale", ("loss_scale",), log=True, foot=foot)]
 
 
 def _clips(history: History) -> bool:

@@ -74,7 +74,8 @@ class ChartPanel(Canvas):
         title = [ink(plot.title, look.title)]
         if self._axis is not None and self._axis.log:
             title.append(Segment(", log", look.dim))
-        value, foot = self._value(plot, series[0]), None
+        value = self._value(plot, series[0])
+        foot = [ink(shorten(plot.foot, inner), look.dim)] if plot.foot is not None else None
         if plot.title == "loss":
             title += made(view, inner - cells(title) - cells(value) - 4)
             foot = accuracies(view, inner)
