@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-import pytest
 from starting import PATIENCE_S, Start
 
 from tuimon.recording.reader import Recording
@@ -36,21 +34,3 @@ def test_the_run_is_in_the_file(start: Start, tmp_path: Path) -> None:
         samples = [one for one in recording.records(run.run) if isinstance(one, Sample)]
     assert (run.name, run.end_reason) == ("recorded", "finished")
     assert [sample.step for sample in samples] == [1, 2, 3, 4, 5, 6, 7]
-
-
-def test_a_file_that_cannot_be_written_costs_one_line(start: Start, tmp_path: Path) -> None:
-    training = start("-W", "error", "-c", SCRIPT, tmp_path / "missing" / "run.tuimon")
-    out, err = training.communicate(timeout=PATIENCE_S)
-    assert (training.returncode, out) == (0, "trained\n")
-    line = err.splitlines()[-1]
-    assert line.startswith(f"tuimon: {tmp_path}/missing/run.tuimon cannot be written to")
-
-
-def test_only_the_first_rank_is_recorded(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("RANK", "1")
-    start: Start = request.getfixturevalue("start")
-    training = start("-c", SCRIPT, tmp_path / "run.tuimon")
-    assert training.communicate(timeout=PATIENCE_S)[0] == "trained\n"
-    assert os.listdir(tmp_path) == ["tuimon"]
