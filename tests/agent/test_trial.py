@@ -14,6 +14,7 @@ from observing import Observed, observing
 from stepping import step
 from torch import nn
 
+from tuimon.agent.schedule import FIRST_STEPS
 from tuimon.agent.trial import CONFIDENCE, Alternation, interval
 from tuimon.records.trial import Trial
 from tuimon.wire.commands import Cadence, Measure
@@ -85,9 +86,22 @@ def test_blocks_are_watched_and_bare_in_turns(clock: Time, every: int) -> None:
     assert (last.pairs, last.wanted, last.every, last.asked, last.stopped) == (6, 6, every, ("me",), None)
     assert last.low == last.ratio == last.high == 1 + LOOK_S / STEP_S / every
     assert last.confidence == 1 - 2 / 2**6
-    assert [trial.done for trial in trials(seen)] == [False] * (len(trials(seen)) - 1) + [True]
+    assert [(trial.pairs, trial.done) for trial in trials(seen)] == [(i, i == 6) for i in range(7)]
     # A sample of each observed step: what is measured is what watching usually does.
     assert len([sample for sample in seen.samples if sample.time_s]) >= sum(observed)
+
+
+def test_it_waits_until_the_beginning_is_over_in_which_every_step_is_observed() -> None:
+    model = nn.Linear(4, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with observing(model, (optimizer,), every=None) as seen:
+        seen.agent.commands.append(Measure(pairs=1))
+        for _ in range(100_000):
+            if trials(seen):
+                break
+            step(model, optimizer)
+        assert len(seen.samples) == FIRST_STEPS
+        assert trials(seen)[0].every == seen.agent.schedule.every > 1
 
 
 def test_the_training_computes_what_it_computes_alone() -> None:
@@ -151,7 +165,8 @@ def test_the_interval_holds_the_median_as_often_as_it_says(n: int) -> None:
 
 def test_few_odd_blocks_do_not_move_the_result() -> None:
     noise = random.Random(1)
-    alternation, now_s = Alternation(40, 1, 0.01), 0.0
+    alternation, now_s = Alternation(40), 0.0
+    alternation.settle(1, 0.01)
     alternation.stepped(now_s)
     while (watched := alternation.next) is not None:
         alternation.begin(now_s)

@@ -264,9 +264,11 @@ class Agent:
             self._obey(self.commands.pop(0))
         if self._closed:
             return
+        # Asked before a sample makes it begin anew.
+        step_s = None if self.alternation is None else self.window.pace.step_s()
         self._look_again()
         if self.alternation is not None:
-            self._alternate(self.alternation)
+            self._alternate(self.alternation, step_s)
 
     def _look_again(self) -> None:
         """Finish the step that was observed, or begin to observe the next one when it is time."""
@@ -288,17 +290,21 @@ class Agent:
             self.schedule.ask(command.every, command.budget_ratio)
             self._until = min(self._until, self.schedule.every - 1)
             if isinstance(command, Measure):
-                step_s = self.window.pace.step_s()
-                self.alternation = Alternation(command.pairs, self.schedule.every, step_s, command.token)
+                self.alternation = Alternation(command.pairs, command.token)
         elif isinstance(command, Detach):
             self.stop()
             self._leave("detached")
 
-    def _alternate(self, alternation: Alternation) -> None:
+    def _alternate(self, alternation: Alternation, step_s: float | None) -> None:
         """A step of an A/B is over: where a block ended with it, the next one begins."""
+        if not alternation.every:
+            if (every := self.schedule.settled_every) is None:
+                return
+            alternation.settle(every, step_s)
         if not alternation.stepped(clock()):
             return
-        self._publish(alternation.result(self.optimizers.step))
+        if alternation.pairs_done:
+            self._publish(alternation.result(self.optimizers.step))
         watched = alternation.next
         if watched is None:
             self._end_alternation(None)
@@ -333,7 +339,8 @@ class Agent:
             self.greet()  # now it is known which layers show
         self._hook_s = self.meter.settle(self._hook_s)
         every = self.schedule.observed(window.cost_s, window.pace.bare_step_s())
-        self._until = (every if self.alternation is None else self.alternation.every) - 1
+        # An A/B keeps to the cadence that it began with.
+        self._until = ((self.alternation.every if self.alternation else 0) or every) - 1
         window.pace.sampled()
         if self._until > 0:
             window.close()

@@ -49,6 +49,15 @@ class Schedule:
         self._spent_s = 0.0
         self._observed = 0
 
+    @property
+    def settled_every(self) -> int | None:
+        """Steps between samples when nothing is owed; None in the beginning, when it looks closer."""
+        if self.fixed is not None:
+            return self.fixed
+        if self._starting:
+            return None
+        return max(1, math.ceil(self.every * (SHARE_IN_DEBT if self._debt_s else 1.0)))
+
     def owe(self, seconds: float) -> None:
         """Count what was taken from the training before the first look."""
         self._debt_s += seconds

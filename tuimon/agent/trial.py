@@ -25,17 +25,28 @@ class Alternation:
     out. In a watched block each `every`-th step is observed; whole periods of that make a block.
     """
 
-    def __init__(self, pairs: int, every: int, step_s: float | None, token: str = "") -> None:
-        self.pairs, self.every = pairs, every
+    def __init__(self, pairs: int, token: str = "") -> None:
+        self.pairs = pairs
         #: Tokens of who asked for it.
         self.asked = [token]
-        period_s = every * max(step_s or _UNKNOWN_STEP_S, 1e-6)
-        self.block_steps = every * max(1, math.ceil(BLOCK_S / period_s))
+        #: Steps between samples in a watched block, and steps in a block; 0 until settled.
+        self.every = self.block_steps = 0
         self._order = [watched for i in range(pairs) for watched in ((True, False), (False, True))[i % 2]]
         #: Seconds of a step, by block.
         self._seconds: list[float] = []
         self._steps = 0
         self._began_s: float | None = None
+
+    def settle(self, every: int, step_s: float | None) -> None:
+        """Fix how often a watched block is looked at; a step takes so many seconds, as far as is known."""
+        self.every = every
+        period_s = every * max(step_s or _UNKNOWN_STEP_S, 1e-6)
+        self.block_steps = every * max(1, math.ceil(BLOCK_S / period_s))
+
+    @property
+    def pairs_done(self) -> bool:
+        """Whether a pair has just been completed, and not only the first block of one."""
+        return len(self._seconds) % 2 == 0
 
     @property
     def next(self) -> bool | None:
