@@ -279,7 +279,9 @@ def test_unknown_options_are_ignored_and_null_is_the_default() -> None:
         assert names(agent) == named(model)
 
 
-def test_one_whose_thread_has_failed_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_whose_thread_has_failed_leaves_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     model = mlp()
     before = attributes(model)
     here = entered(leave_after_s=1000.0)
@@ -290,6 +292,9 @@ def test_one_whose_thread_has_failed_leaves(monkeypatch: pytest.MonkeyPatch) -> 
     until(lambda: watcher.current() is None)
     until(lambda: not threads())
     assert publisher.failed == "ZeroDivisionError: division by zero"
+    (said,) = capfd.readouterr().err.splitlines()
+    why = f"process {os.getpid()} is shown to nobody any more, training goes on"
+    assert said == f"tuimon: {why}: ZeroDivisionError: division by zero"
     after = attributes(model)
     assert [key for key in after if after[key] is not before[key]] == []
 

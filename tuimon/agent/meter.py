@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections import deque
 
-#: What PyTorch and the interpreter spend to call one of our hooks, outside of its body. A forward hook takes
-#: 1.3 us and a node's pre-hook with its registration 2.0 us when nothing else runs (CPython 3.11, torch 2.13,
-#: one EPYC core); between a training's own kernels, with cold caches, about twice that.
-DISPATCH_S = 4e-6
+#: What one of our hooks takes apart from what the clocks see. PyTorch and the interpreter need 1.3 us to call
+#: a forward hook and 0.9 us for one on a gradient with its registration, and either runs for 0.7 us before it
+#: reads anything, when nothing else runs (CPython 3.11, torch 2.13, one EPYC core); between a training's own
+#: kernels, with cold caches, about three times that.
+DISPATCH_S = 5e-6
 
 #: Our loops also push the training's data out of the caches, which no clock inside of them sees. On `deep`
 #: of `bench.overhead` a sampled step took 7.9 ms of CPU more than a bare one, of which the clocks saw 4.3 ms

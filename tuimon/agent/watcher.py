@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 import time
 import weakref
@@ -17,6 +18,7 @@ from torch import nn
 from tuimon.agent.agent import Agent
 from tuimon.agent.discovery import Discovery
 from tuimon.agent.forks import forget_in_children
+from tuimon.agent.guard import say
 from tuimon.agent.introduction import introduce
 from tuimon.agent.publisher import Publisher
 from tuimon.records.sample import Bye, Notice
@@ -178,6 +180,9 @@ class Watcher:
 
     def _deaf(self) -> None:
         # Nobody can look any more, or ask it to leave. One that is declared might be entered later.
+        if self.publisher is not None:
+            why = f"process {os.getpid()} is shown to nobody any more, training goes on"
+            say(f"{why}: {self.publisher.failed}")
         if self.leave_after_s is not None:
             self._left("closed")
 
