@@ -240,7 +240,7 @@ def test_every_failure_is_one_line_with_its_process() -> None:
 
     arguments = {
         "version": "Python 3.9", "training": 8, "tracer": 9, "name": "gdb", "why": "so", "remedy": "do",
-        "tried": "/tmp: full", "said": "no", "debugger": 9, "waited_s": 10.0,
+        "tried": "/tmp: full", "said": "no", "debugger": 9, "waited_s": 10.0, "where": "in f at a.py:3",
     }  # fmt: skip
     leaves = [kind for kind in kinds(entry_errors.EntryError) if not kind.__subclasses__()]
     assert len(leaves) >= 15
