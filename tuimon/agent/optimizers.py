@@ -29,10 +29,13 @@ class Optimizers:
         self._positions: WeakKeyDictionary[torch.optim.Optimizer, list[int]] = WeakKeyDictionary()
         self._sizes: WeakKeyDictionary[torch.optim.Optimizer, int] = WeakKeyDictionary()
         self._resting: weakref.WeakSet[torch.optim.Optimizer] = weakref.WeakSet()
-        #: Turns in the open round, and who is still awaited in it (None: to be found out), by identity.
+        #: Turns in the open round, by identity.
         self._turns: dict[int, int] = {}
+        #: Who is awaited in every round (None: to be found out), and how many were known then.
+        self._expected: set[int] | None = None
+        self._expected_of = 0
+        #: Who is still awaited in the open round; None: all that are expected and had no turn.
         self._awaited: set[int] | None = None
-        self._awaited_of = 0
         #: Steps (rounds) since the watch began, and those before it.
         self.steps = 0
         self._earlier: int | None = None
@@ -43,7 +46,7 @@ class Optimizers:
         """After the inventory changed: parameters stand elsewhere. Who takes turns stays known."""
         for optimizer in list(self._positions):
             self._positions[optimizer] = self._inventory.positions(optimizer)
-        self._awaited = None
+        self._expected = None
 
     def positions(self, optimizer: torch.optim.Optimizer) -> list[int]:
         """Positions of the watched parameters that it steps; empty for an optimizer of something else."""
@@ -52,7 +55,7 @@ class Optimizers:
         if known is None or self._sizes.get(optimizer) != size:
             known = self._positions[optimizer] = self._inventory.positions(optimizer)
             self._sizes[optimizer] = size
-            self._awaited = None
+            self._expected = None
             self.changed = True
         return known
 
@@ -71,25 +74,28 @@ class Optimizers:
         return bool(self._turns) and not self._missing()
 
     def _missing(self) -> set[int]:
-        # Asked at every step, and an optimizer per parameter makes hundreds: found out once a round.
-        if self._awaited is None or len(self._positions) != self._awaited_of:
-            waited_for = {id(other) for other in self.known if other not in self._resting}
-            self._awaited, self._awaited_of = waited_for.difference(self._turns), len(self._positions)
+        # Asked at every step, and an optimizer per parameter makes hundreds: found out when somebody comes
+        # or goes only.
+        if self._expected is None or len(self._positions) != self._expected_of:
+            self._expected = {id(other) for other in self.known if other not in self._resting}
+            self._expected_of, self._awaited = len(self._positions), None
+        if self._awaited is None:
+            self._awaited = self._expected.difference(self._turns)
         return self._awaited
 
     def stepped(self, optimizer: torch.optim.Optimizer) -> bool:
         """Note a step; return whether the round is complete with it."""
         if self._earlier is None:
             self._earlier = max(0, (steps_of(optimizer) or 1) - 1)
-        if optimizer in self._resting:
+        if self._resting and optimizer in self._resting:
             self._resting.discard(optimizer)
-            self._awaited = None
+            self._expected = None
         turns = self._turns[id(optimizer)] = self._turns.get(id(optimizer), 0) + 1
         missing = self._missing()
         missing.discard(id(optimizer))
         if turns >= MOST_TURNS and missing:
             self._resting.update(other for other in self.known if id(other) in missing)
-            self._awaited = None
+            self._expected = None
             return True
         return not missing
 
