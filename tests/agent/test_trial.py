@@ -14,7 +14,7 @@ from observing import Observed, observing
 from stepping import step
 from torch import nn
 
-from tuimon.agent.schedule import FIRST_STEPS
+from tuimon.agent.schedule import FIRST_STEPS, Schedule
 from tuimon.agent.trial import CONFIDENCE, Alternation, interval
 from tuimon.records.trial import Trial
 from tuimon.wire.commands import Cadence, Measure
@@ -102,6 +102,22 @@ def test_it_waits_until_the_beginning_is_over_in_which_every_step_is_observed() 
             step(model, optimizer)
         assert len(seen.samples) == FIRST_STEPS
         assert trials(seen)[0].every == seen.agent.schedule.every > 1
+
+
+def test_the_cadence_that_is_measured_is_that_of_one_who_owes_nothing() -> None:
+    late = Schedule(0.01, joins_late=True)
+    late.owe(100.0)
+    assert late.settled_every is None
+    late.observed(1.0, None)
+    assert late.settled_every is None  # what the first look cost says nothing about the others
+    for _ in range(30):
+        late.observed(0.010, 0.010)
+    prompt = Schedule(0.01)
+    for _ in range(30):
+        prompt.observed(0.010, 0.010)
+    assert late.every == 2 * prompt.every
+    assert late.settled_every == prompt.settled_every == prompt.every == 100
+    assert Schedule(0.01, 5).settled_every == 5
 
 
 def test_the_training_computes_what_it_computes_alone() -> None:

@@ -51,10 +51,10 @@ class Schedule:
 
     @property
     def settled_every(self) -> int | None:
-        """Steps between samples when nothing is owed; None in the beginning, when it looks closer."""
+        """Steps between samples when nothing is owed; None as long as that is not known yet."""
         if self.fixed is not None:
             return self.fixed
-        if self._starting:
+        if self._starting or not self._costs_s or not self._step_s:
             return None
         return max(1, math.ceil(self.every * (SHARE_IN_DEBT if self._debt_s else 1.0)))
 
