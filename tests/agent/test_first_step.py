@@ -12,7 +12,7 @@ import torch
 from entering import Told, mlp, named
 from torch import nn
 
-from tuimon.agent import watcher
+from tuimon.agent import introduction, watcher
 from tuimon.agent.enter import enter
 from tuimon.records.layout import Layout, TensorKind
 from tuimon.records.sample import Sample
@@ -67,6 +67,25 @@ def test_gradients_updates_and_loss_of_the_first_step_are_seen(entered: Entered)
     assert all(t.update_ratio for t in tensors(told, sample, TensorKind.WEIGHT))
     # The copy, which nothing steps, is no part of it.
     assert told.hello.parameters == sum(p.numel() for p in average.parameters())
+
+
+def test_what_only_a_forward_shows_is_not_judged_by_the_first_step(entered: Entered) -> None:
+    model = mlp()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
+    loss = nn.functional.mse_loss(model(torch.randn(6, 4)), torch.zeros(6, 2))
+    told = entered()
+    loss.backward()
+    optimizer.step()
+    first(told)
+    layout = next(record for record in told.records if isinstance(record, Layout))
+    assert {layer.hidden for layer in layout.layers} == {"no forward has been seen yet"}
+    here = watcher.current()
+    assert here is not None
+    assert set(introduction.probes(here.agent).values()) == {"on"}
+    nn.functional.mse_loss(model(torch.randn(6, 4)), torch.zeros(6, 2)).backward()
+    optimizer.step()
+    told.until(lambda record: isinstance(record, Layout) and not any(one.hidden for one in record.layers))
+    assert set(introduction.probes(here.agent).values()) == {"on"}
 
 
 def test_entered_by_an_optimizers_step_its_gradients_are_seen(entered: Entered) -> None:

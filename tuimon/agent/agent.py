@@ -73,6 +73,8 @@ class Agent:
         self._until = 0
         #: Samples published so far.
         self.samples = 0
+        #: Those of steps whose forward had passed before there was an agent: the first one, or none.
+        self.late_samples = 0
         #: Where the clock of the running optimizer hook stands.
         self._hook_s = 0.0
         self._stock_s = 0.0
@@ -107,6 +109,7 @@ class Agent:
     def observe_this_step(self) -> None:
         """Observe what is left of the step that the calling thread is in, if it is known what trains."""
         if self.inventory.parameters:
+            self.late_samples = 1
             self._stale()
             self._arm()
             self.window.losses.begin_late(scalers_in_use())
@@ -335,7 +338,7 @@ class Agent:
         if layout is not None:
             self._publish(layout)
         self._publish(sample)
-        if self.samples == 1:
+        if self.samples in (1, 1 + self.late_samples):
             self.greet()  # now it is known which layers show
         self._hook_s = self.meter.settle(self._hook_s)
         every = self.schedule.observed(window.cost_s, window.pace.bare_step_s())

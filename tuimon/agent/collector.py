@@ -46,7 +46,8 @@ class Collector:
         tensors = tuple(
             info if info.layer is None else info.at_layer(position[info.layer]) for info in self._rows.infos
         )
-        layout = Layout(self.layouts, tuple(layer_info(point) for point in ordered), tensors)
+        any_ran = any(point.order is not None for point in points)
+        layout = Layout(self.layouts, tuple(layer_info(point, any_ran) for point in ordered), tensors)
         gradients = [row for row, info in enumerate(tensors) if info.kind is TensorKind.GRADIENT]
         self._gradients = range(gradients[0], gradients[-1] + 1) if gradients else range(0)
         kind = TensorKind.OUTPUT_GRADIENT
@@ -106,11 +107,12 @@ def _execution_key(points: list[Point]) -> Callable[[Point], tuple[int, int, int
     return lambda point: keys[point.index]
 
 
-def layer_info(point: Point) -> LayerInfo:
-    """How a point is introduced to viewers."""
+def layer_info(point: Point, any_ran: bool) -> LayerInfo:
+    """How a point is introduced to viewers; `any_ran`: whether the forward of any point was seen."""
     hidden = None
     if point.order is None:
-        hidden = "its forward has not been called as a module"
+        # The first step that is observed may have begun before.
+        hidden = "its forward has not been called as a module" if any_ran else "no forward has been seen yet"
         if point.compiled:
             hidden = "it runs inside compiled code"
     elif point.slot < 0:

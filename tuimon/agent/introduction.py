@@ -62,7 +62,7 @@ def probes(agent: Agent) -> dict[str, str]:
     layers = hidden_layers(agent) or "on" if seen == "on" else seen
     shown = {
         "loss": seen,
-        "criteria": agent.window.criteria.status() if seen == "on" else seen,
+        "criteria": agent.window.criteria.status(agent.late_samples) if seen == "on" else seen,
         "gradients": seen,
         "clip": seen,
         "updates": seen,
@@ -88,7 +88,7 @@ def hidden_layers(agent: Agent) -> str | None:
     if compiled:
         which = "the" if compiled == len(points) else f"{compiled} of {len(points)}"
         return f"{which} layers run inside compiled code"
-    if agent.samples and not any(point.order is not None for point in points):
+    if agent.samples > agent.late_samples and not any(point.order is not None for point in points):
         if compiled_code():
             return "no layer's forward was seen: the model is called inside compiled code"
         return "no layer's forward was called as a module's"
