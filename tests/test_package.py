@@ -44,6 +44,8 @@ def entries(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
 def test_the_wheel_holds_both_packages(entries: set[str]) -> None:
     assert {"tuimon/py.typed", "tuimon_kernels/py.typed", "tuimon/demo/train.py"} <= entries
     assert any(name.endswith(".tcss") for name in entries)
+    # No package of its own: what `tuimon run` puts on the path of others.
+    assert "tuimon/agent/on_path/sitecustomize.py" in entries
 
 
 def test_nothing_of_the_wheel_lies_outside_them(entries: set[str]) -> None:
