@@ -47,10 +47,10 @@ class Meter:
         self._marks.append((now_s, self.total_s))
 
     def ratio(self) -> float | None:
-        """Own seconds per second of bare training, over the last marks; None before the second."""
-        if len(self._marks) < 2:
+        """Own seconds per second of bare training, from the oldest mark until now; None before the first."""
+        if not self._marks:
             return None
-        (start_s, start_own_s), (end_s, end_own_s) = self._marks[0], self._marks[-1]
-        own_s = end_own_s - start_own_s
-        bare_s = end_s - start_s - own_s
+        start_s, start_own_s = self._marks[0]
+        own_s = self.total_s - start_own_s
+        bare_s = clock() - start_s - own_s
         return own_s / bare_s if bare_s > 0 else None
