@@ -8,7 +8,7 @@ import pytest
 from proc_double import ProcDouble, proc_double
 
 from tuimon.attach.process import all_processes
-from tuimon.attach.ranks import Processes
+from tuimon.attach.ranks import Processes, one_job
 
 TORCHRUN = ("/venv/bin/python", "/venv/bin/torchrun", "--nproc-per-node", "2", "train.py")
 RUN_MODULE = ("python", "-m", "torch.distributed.run", "train.py")
@@ -113,3 +113,21 @@ def test_what_starts_no_training_stands_for_none(machine: ProcDouble) -> None:
     machine.add(9, command=("bash",), exe="/bin/bash", maps=NO_TORCH)
     machine.add(10, parent=9, maps=NO_TORCH)
     assert below(machine, 9) == below(machine, 10) == below(machine, 4242) == []
+
+
+def test_trainings_of_one_shell_are_no_ranks_of_one_job(machine: ProcDouble) -> None:
+    machine.add(9, command=("bash",), exe="/bin/bash", maps=NO_TORCH)
+    machine.add(11, parent=9, command=("python", "one.py"))
+    assert one_job(seen(machine).below(9))
+    machine.add(12, parent=9, command=("python", "other.py"))
+    assert below(machine, 9) == [11, 12]
+    assert not one_job(seen(machine).below(9))
+
+
+def test_the_ranks_of_two_launchers_are_two_jobs(machine: ProcDouble) -> None:
+    machine.add(9, command=("bash",), exe="/bin/bash", maps=NO_TORCH)
+    for launcher in (10, 20):
+        machine.add(launcher, parent=9, command=TORCHRUN)
+        machine.add(launcher + 1, parent=launcher, environ={"RANK": "0", "WORLD_SIZE": "1"})
+    assert one_job(seen(machine).below(10))
+    assert not one_job(seen(machine).below(9))

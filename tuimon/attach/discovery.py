@@ -19,6 +19,7 @@ from tuimon.attach.errors import (
     NoTorch,
     NotPython,
     OtherUser,
+    SeveralTrainings,
     StaleSocket,
 )
 from tuimon.attach.events import Event
@@ -34,7 +35,7 @@ from tuimon.attach.process import (
     runs_python,
     runtime_directory,
 )
-from tuimon.attach.ranks import Processes, Training
+from tuimon.attach.ranks import Processes, Training, one_job
 from tuimon.attach.source import Source
 from tuimon.attach.transport import UnixTransport, user_name
 from tuimon.wire.commands import Subscribe
@@ -104,10 +105,16 @@ def standing_for(pid: int, proc: Path = PROC) -> list[Training]:
     """The trainings that a launcher's pid stands for, rank 0 first; none where the process itself is meant.
 
     That is so for every process which trains itself, or starts none that does.
+
+    Raises:
+        SeveralTrainings: it has started some that are not the ranks of one job (a login shell, process 1).
     """
     processes = [p for p in all_processes(proc) if _may_look_into(p)]
     watched = {p.pid for p in processes if _listening_socket(p, proc) is not None}
-    return Processes(processes, watched, proc).below(pid)
+    found = Processes(processes, watched, proc).below(pid)
+    if not one_job(found):
+        raise SeveralTrainings(pid, [training.facts.pid for training in found])
+    return found
 
 
 def find_socket(pid: int, proc: Path = PROC) -> Path:

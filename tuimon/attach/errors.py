@@ -2,6 +2,7 @@
 
 AttachError
 ├── NoSuchProcess     the pid names no process
+├── SeveralTrainings  it has started several trainings, not the ranks of one
 ├── OtherUser         the process is another user's
 ├── NotPython         it runs no Python
 ├── NoTorch           it runs Python, but has not loaded PyTorch
@@ -15,6 +16,7 @@ AttachError
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -46,6 +48,14 @@ class NoSuchProcess(AttachError):
     def is_final(self) -> bool:
         """A pid that comes back is another process."""
         return True
+
+
+class SeveralTrainings(AttachError):
+    """The process trains nothing itself, and has started trainings that are not the ranks of one job."""
+
+    def __init__(self, pid: int, trainings: Sequence[int]) -> None:
+        some = ", ".join(map(str, trainings[:4])) + (", ..." if len(trainings) > 4 else "")
+        super().__init__(f"process {pid} has started several trainings ({some})", "name one of them", pid)
 
 
 class OtherUser(AttachError):

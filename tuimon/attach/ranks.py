@@ -132,6 +132,12 @@ class Processes:
         return None if above is None else above.pid
 
 
+def one_job(trainings: Sequence[Training]) -> bool:
+    """Whether these are the ranks of one launcher, or there is one at most."""
+    alone = len(trainings) < 2
+    return alone or (len({t.launcher for t in trainings}) == 1 and all(t.rank is not None for t in trainings))
+
+
 def _has(p: ProcessFacts, marks: Sequence[str]) -> bool:
     return any(mark in word for word in p.command for mark in marks)
 

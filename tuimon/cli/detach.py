@@ -34,8 +34,12 @@ def detach(target: str | None, via: str | None, remote_command: str | None) -> i
         raise Failure(f"{named.recording} is a file, not a training that runs; `tuimon list` shows those")
 
     from tuimon.attach.discovery import standing_for
+    from tuimon.attach.errors import AttachError
 
-    pids = [rank.facts.pid for rank in standing_for(named.pid)] or [named.pid]
+    try:
+        pids = [rank.facts.pid for rank in standing_for(named.pid)] or [named.pid]
+    except AttachError as several:
+        raise Failure(str(several)) from None
     # One that cannot be left does not keep the others.
     failed = [error for pid in pids if (error := _leave(pid)) is not None]
     grave = [error for error in failed if not isinstance(error, _NotInside)]

@@ -179,11 +179,11 @@ def source_of(
     Raises:
         Failure: there is no agent to be found, and none can be brought in.
     """
-    if ranks := standing_for(pid):
-        pid = ranks[0].facts.pid
-        others = f"; {len(ranks) - 1} more not followed" if len(ranks) > 1 else ""
-        print(f"following {ranks[0].label}{others}", file=sys.stderr, flush=True)
     try:
+        if ranks := standing_for(pid):
+            pid = ranks[0].facts.pid
+            others = f"; {len(ranks) - 1} more not followed" if len(ranks) > 1 else ""
+            print(f"following {ranks[0].label}{others}", file=sys.stderr, flush=True)
         source = attach_or_enter(pid, deliver, options or {}, Subscribe(histograms=histograms))
     except AttachError as error:
         raise Failure(str(error)) from None
