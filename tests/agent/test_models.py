@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 import torch
-from observing import A, G, assert_describes
+from observing import A, G, assert_describes, observing
 from stepping import observe, tokens
 from torch import nn
 from torch.utils.checkpoint import checkpoint, checkpoint_sequential
@@ -290,6 +290,22 @@ def test_checkpointed_layers_are_counted_once(reentrant: bool) -> None:
             assert stats[name, A].sketch.n == 6 * 8
             assert stats[name, G].sketch.n == 6 * 8
         assert sample.microbatches == 1
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_also_when_a_smaller_batch_ends_the_data(reentrant: bool) -> None:
+    model = Checkpointed(reentrant)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    sizes = [6, 6, 4, 6]
+    with observing(model) as seen:
+        for n in sizes:
+            optimizer.zero_grad()
+            model(torch.randn(n, 4)).square().mean().backward()
+            optimizer.step()
+    for n, sample in zip(sizes, seen.samples, strict=True):
+        stats = seen.stats(sample)
+        for name in ("first", "middle.0", "middle.1", "middle.2"):
+            assert (stats[name, A].sketch.n, stats[name, G].sketch.n) == (8 * n, 8 * n)
 
 
 def test_checkpoints_in_a_row() -> None:

@@ -124,6 +124,7 @@ class ActivationProbe:
 
     def _met(self, point: Point, output: Any) -> torch.Tensor | None:
         """What is to be read of an output, if anything, where it is not known beforehand."""
+        point.usual = False
         out = output if type(output) is torch.Tensor else first_tensor(output)
         if out is None or not self._wanted(point):
             return None

@@ -52,10 +52,12 @@ class WaitingTensors:
 
     def flush(self) -> None:
         """Read all that waits, except what was overwritten meanwhile."""
-        if not self.items:
+        # Replicas of a model may run in threads of their own: what they add meanwhile stays.
+        items = self.items[:]
+        if not items:
             return
-        slots, tensors, versions, points = map(list, zip(*self.items, strict=True))
-        self.items.clear()
+        del self.items[: len(items)]
+        slots, tensors, versions, points = map(list, zip(*items, strict=True))
         self._meter.calls += len(slots)
         if list(map(_version, tensors)) != versions:
             for i in reversed(range(len(tensors))):
