@@ -24,7 +24,7 @@ from bench.handwritten import HandwrittenHooks
 from bench.ratios import Block
 from bench.reader import newest
 from bench.workloads import WORKLOADS, seeded
-from tuimon.agent.engine import ENGINE
+from tuimon.agent.stepping.engine import ENGINE
 from tuimon.wire.commands import Subscribe, encode_command
 from tuimon.wire.paths import process_start_ticks, socket_path
 from tuimon.wire.unix import connect_unix

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from tuimon.agent.agent import Agent
-from tuimon.agent.schedule import Schedule
+from tuimon.agent.pacing.schedule import Schedule
 from tuimon.records.layout import LayerInfo, Layout, TensorKind
 from tuimon.records.record import Record
 from tuimon.records.sample import Sample

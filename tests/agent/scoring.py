@@ -9,7 +9,7 @@ import torch
 from observing import observing
 from torch import nn
 
-from tuimon.agent.loss_functions import LOSS_FUNCTIONS
+from tuimon.agent.loss.loss_functions import LOSS_FUNCTIONS
 from tuimon.records.criterion import ClassCounts, Criterion
 
 Loss = Callable[[torch.Tensor], torch.Tensor]

@@ -18,8 +18,8 @@ from torch import nn
 
 import tuimon
 from tuimon.agent.agent import Agent
-from tuimon.agent.memory import rss_bytes
-from tuimon.agent.schedule import Schedule
+from tuimon.agent.pacing.memory import rss_bytes
+from tuimon.agent.pacing.schedule import Schedule
 from tuimon.records.record import Record
 from tuimon_kernels import backend
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuimon.agent.archive import LOGS, NOTICES, Archive, Entry
+from tuimon.agent.publishing.archive import LOGS, NOTICES, Archive, Entry
 from tuimon.attach.delivered import REMEMBERED
 from tuimon.records.criterion import Criterion, Evaluation
 from tuimon.records.layout import Layout

@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.functional import cross_entropy as imported_before
 
-from tuimon.agent import labels as labels_module
-from tuimon.agent.loss_functions import LOSS_FUNCTIONS
+from tuimon.agent.loss import labels as labels_module
+from tuimon.agent.loss.loss_functions import LOSS_FUNCTIONS
 from tuimon.records.criterion import MOST_FREQUENT, ClassCounts
 
 IGNORED = -100

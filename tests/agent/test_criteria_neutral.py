@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from tuimon.agent import readings
+from tuimon.agent.loss import readings
 from tuimon.records.criterion import ClassCounts, Evaluation
 
 

@@ -18,10 +18,11 @@ from torch.nn.modules import module as torch_modules
 from torch.optim import optimizer as torch_optimizers
 
 import tuimon
-from tuimon.agent import discovery, watcher
 from tuimon.agent import enter as enter_module
+from tuimon.agent import watcher
 from tuimon.agent.enter import enter
-from tuimon.agent.publisher import Publisher
+from tuimon.agent.finding import discovery
+from tuimon.agent.publishing.publisher import Publisher
 from tuimon.agent.watcher import Watcher
 from tuimon.records.record import Record
 from tuimon.records.sample import Bye, Notice, Sample

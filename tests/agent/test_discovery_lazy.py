@@ -12,7 +12,8 @@ from torch import nn
 from torch.nn.modules import module as torch_modules
 from torch.optim import optimizer as torch_optimizers
 
-from tuimon.agent import discovery, forwards, watcher
+from tuimon.agent import watcher
+from tuimon.agent.finding import discovery, forwards
 from tuimon.records.hello import Hello
 from tuimon.records.layout import Layout
 

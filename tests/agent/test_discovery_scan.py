@@ -11,8 +11,8 @@ from entering import entering, mlp, named, names, step
 from observing import PATIENCE_S
 from torch import nn
 
-from tuimon.agent import discovery, scan
 from tuimon.agent.agent import Agent
+from tuimon.agent.finding import discovery, scan
 from tuimon.agent.introduction import probes
 
 pytestmark = pytest.mark.usefixtures("runtime")

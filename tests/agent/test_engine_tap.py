@@ -11,8 +11,8 @@ from observing import observing
 from torch import nn
 from torch.autograd import grad
 
-from tuimon.agent.engine import ENGINE, EngineTap
 from tuimon.agent.guard import Guard
+from tuimon.agent.stepping.engine import ENGINE, EngineTap
 
 
 def mlp() -> nn.Sequential:

@@ -10,10 +10,10 @@ import torch
 from observing import Observed, observing
 from torch import nn
 
-from tuimon.agent import discovery as discovery_module
 from tuimon.agent.agent import Agent
-from tuimon.agent.discovery import Discovery
-from tuimon.agent.schedule import Schedule
+from tuimon.agent.finding import discovery as discovery_module
+from tuimon.agent.finding.discovery import Discovery
+from tuimon.agent.pacing.schedule import Schedule
 from tuimon_kernels import backend
 
 STEPS, ENTERED_AT, COMPARED = 12, 3, 6

@@ -210,7 +210,7 @@ def test_validation_is_no_wait_for_data() -> None:
 def test_reading_labels_keeps_to_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a budget only so many batches are read as it allows; the loss is that of all."""
     now = iter(range(10**6))
-    monkeypatch.setattr("tuimon.agent.evaluation.clock", lambda: next(now) * 1.0)
+    monkeypatch.setattr("tuimon.agent.loss.evaluation.clock", lambda: next(now) * 1.0)
     training = Training(every=None)
     with training.observed() as seen:
         training.train(1)

@@ -12,7 +12,7 @@ from torch import nn
 from torch.autograd import grad
 
 from tuimon.agent import agent as agent_module
-from tuimon.agent.engine import ENGINE
+from tuimon.agent.stepping.engine import ENGINE
 from tuimon.records.layout import TensorKind
 
 RATE = 0.1

@@ -9,8 +9,8 @@ import torch
 from entering import Told, entered, entering, mlp, named, names
 from torch import nn
 
-from tuimon.agent import discovery
-from tuimon.agent.engine import ENGINE
+from tuimon.agent.finding import discovery
+from tuimon.agent.stepping.engine import ENGINE
 from tuimon.records.sample import Sample
 from tuimon.wire.commands import Detach
 

@@ -13,8 +13,9 @@ from torch import nn
 from torch.optim import optimizer as optimizer_module
 
 import tuimon
-from tuimon.agent import activations, parameters, probes, waiting, watcher
-from tuimon.agent.engine import ENGINE
+from tuimon.agent import watcher
+from tuimon.agent.reading import activations, parameters, probes, waiting
+from tuimon.agent.stepping.engine import ENGINE
 from tuimon.records.hello import Hello
 from tuimon.records.sample import Bye, Log
 
@@ -227,7 +228,7 @@ def test_nobody_can_attach_but_training_goes_on(
     def refused(*args: object) -> None:
         raise PermissionError(13, "no socket here")
 
-    monkeypatch.setattr("tuimon.agent.publisher.Server", refused)
+    monkeypatch.setattr("tuimon.agent.publishing.publisher.Server", refused)
     model = mlp()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     with tuimon.watch(model, optimizer) as monitor:

@@ -9,7 +9,7 @@ import torch
 from observing import A, G, observing
 from torch import nn
 
-from tuimon.agent.optimizers import MOST_TURNS
+from tuimon.agent.stepping.optimizers import MOST_TURNS
 from tuimon.records.layout import TensorKind
 
 

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from tuimon.agent import meter as module
-from tuimon.agent.meter import CACHE_FACTOR, Meter
+from tuimon.agent.pacing import meter as module
+from tuimon.agent.pacing.meter import CACHE_FACTOR, Meter
 
 
 class Clock:

@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from tuimon.agent.names import script_names
+from tuimon.agent.finding.names import script_names
 
 
 @pytest.fixture

@@ -24,10 +24,10 @@ from viewing import (
     until_true,
 )
 
-from tuimon.agent import listener
-from tuimon.agent import publisher as publisher_module
-from tuimon.agent.publisher import BATCH, PACE_S, PENDING, Publisher
-from tuimon.agent.server import CONNECTIONS, Server
+from tuimon.agent.publishing import listener
+from tuimon.agent.publishing import publisher as publisher_module
+from tuimon.agent.publishing.publisher import BATCH, PACE_S, PENDING, Publisher
+from tuimon.agent.publishing.server import CONNECTIONS, Server
 from tuimon.attach.events import Ended
 from tuimon.attach.mailbox import Mailbox
 from tuimon.attach.source import Source

@@ -15,10 +15,10 @@ import pytest
 from agent_double import HELLO, LAYOUT, sample
 from viewing import BYE, PATIENCE_S, Commands, Viewer, past, publishing, threads
 
-from tuimon.agent import server
-from tuimon.agent.client import LAG_FRAMES
-from tuimon.agent.publisher import PENDING, Publisher
-from tuimon.agent.server import Server
+from tuimon.agent.publishing import server
+from tuimon.agent.publishing.client import LAG_FRAMES
+from tuimon.agent.publishing.publisher import PENDING, Publisher
+from tuimon.agent.publishing.server import Server
 from tuimon.records.sample import Notice, Sample
 from tuimon.wire.codec import encode
 

@@ -18,9 +18,9 @@ import pytest
 from agent_double import HELLO, LAYOUT, sample
 from viewing import BYE, PATIENCE_S, Commands, Viewer, publishing, threads, until_true
 
-from tuimon.agent.archive import Archive
-from tuimon.agent.listener import Listener
-from tuimon.agent.publisher import Publisher
+from tuimon.agent.publishing.archive import Archive
+from tuimon.agent.publishing.listener import Listener
+from tuimon.agent.publishing.publisher import Publisher
 from tuimon.records.sample import Sample
 from tuimon.wire.commands import Cadence, encode_command
 from tuimon.wire.paths import UnsafeDirectory, process_start_ticks, socket_path

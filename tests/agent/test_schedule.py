@@ -7,7 +7,7 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuimon.agent.schedule import (
+from tuimon.agent.pacing.schedule import (
     DEADBAND,
     FIRST_LOOK_S,
     FIRST_STEPS,

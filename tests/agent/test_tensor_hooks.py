@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from tuimon.agent import tensor_hooks
-from tuimon.agent.tensor_hooks import GradientHook, attach
+from tuimon.agent.reading import tensor_hooks
+from tuimon.agent.reading.tensor_hooks import GradientHook, attach
 
 
 @pytest.fixture(params=["quick", "torch's own"])

@@ -14,8 +14,8 @@ from observing import Observed, observing
 from stepping import step
 from torch import nn
 
-from tuimon.agent.schedule import FIRST_STEPS, Schedule
-from tuimon.agent.trial import CONFIDENCE, Alternation, interval
+from tuimon.agent.pacing.schedule import FIRST_STEPS, Schedule
+from tuimon.agent.pacing.trial import CONFIDENCE, Alternation, interval
 from tuimon.records.trial import Trial
 from tuimon.wire.commands import Cadence, Measure
 

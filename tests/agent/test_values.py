@@ -10,8 +10,8 @@ import torch
 from observing import A, G, Observed, assert_describes, observing, rounding
 from torch import nn
 
-from tuimon.agent.points import limits_of
-from tuimon.agent.rows import DEAD_WINDOW_SHORTEST
+from tuimon.agent.reading.points import limits_of
+from tuimon.agent.reading.rows import DEAD_WINDOW_SHORTEST
 from tuimon.records.layout import TensorKind
 
 #: Relative error of a norm over tensors of at most 128 elements: half of that of its square.

@@ -11,8 +11,8 @@ from typing import Any
 
 from agent_double import HELLO, LAYOUT
 
-from tuimon.agent.archive import Archive
-from tuimon.agent.publisher import Publisher
+from tuimon.agent.publishing.archive import Archive
+from tuimon.agent.publishing.publisher import Publisher
 from tuimon.records.record import Record
 from tuimon.records.sample import Bye, Sample
 from tuimon.wire.codec import decode

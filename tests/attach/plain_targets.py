@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import tuimon
-from tuimon.attach import bundle
+from tuimon.attach.injection import bundle
 from tuimon.attach.process import ProcessFacts, process_facts
 
 GDB = shutil.which("gdb")

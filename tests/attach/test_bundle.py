@@ -16,10 +16,10 @@ import pytest
 from proc_double import ProcDouble, proc_double
 
 from tuimon.agent import bootstrap
-from tuimon.attach import bundle
-from tuimon.attach.acting import acting_as
-from tuimon.attach.bundle import archive, kernels_archive, place
-from tuimon.attach.entry_errors import NoRoom
+from tuimon.attach.injection import bundle
+from tuimon.attach.injection.acting import acting_as
+from tuimon.attach.injection.bundle import archive, kernels_archive, place
+from tuimon.attach.injection.entry_errors import NoRoom
 from tuimon.attach.process import process_facts
 from tuimon.version import __version__
 from tuimon.wire.envelope import WIRE_VERSION

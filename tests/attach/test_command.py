@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tuimon.attach.command import CommandConnection, CommandEnded
+from tuimon.attach.elsewhere.command import CommandConnection, CommandEnded
 
 
 @contextmanager

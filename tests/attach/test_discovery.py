@@ -14,7 +14,6 @@ import pytest
 from agent_double import GREETING, HELLO, frames, sample, saying, serving, until
 from proc_double import ProcDouble, proc_double
 
-from tuimon.attach import preflight
 from tuimon.attach.discovery import TrainingProcess, attach_to, find_socket, list_trainings
 from tuimon.attach.errors import (
     AttachError,
@@ -26,6 +25,7 @@ from tuimon.attach.errors import (
     StaleSocket,
 )
 from tuimon.attach.events import Ended
+from tuimon.attach.injection import preflight
 from tuimon.attach.mailbox import Mailbox
 from tuimon.attach.process import is_running
 from tuimon.records.sample import Bye

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from plain_targets import pythons
 
-from tuimon.attach import elf
-from tuimon.attach.elf import WrongFile, functions
+from tuimon.attach.injection import elf
+from tuimon.attach.injection.elf import WrongFile, functions
 from tuimon.attach.process import process_facts
 
 NAMES = ("Py_AddPendingCall", "PyRun_SimpleString", "PyThread_acquire_lock")

@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 from plain_targets import BLOCKED, BUSY, ENDED, ENTER, GDB, archive, facts_of, left_behind, pythons, running
 
-from tuimon.attach import bundle, entering, preflight
 from tuimon.attach.discovery import _listening_socket
-from tuimon.attach.entry_errors import (
+from tuimon.attach.errors import AttachError
+from tuimon.attach.injection import bundle, entering, preflight
+from tuimon.attach.injection.entry_errors import (
     DiedEntering,
     EntryBusy,
     EntryFailed,
@@ -26,7 +27,6 @@ from tuimon.attach.entry_errors import (
     NotExecuting,
     UnknownProgram,
 )
-from tuimon.attach.errors import AttachError
 from tuimon.attach.process import PROC, process_facts
 
 pytestmark = pytest.mark.skipif(GDB is None, reason="gdb is not installed")
@@ -236,7 +236,7 @@ def test_every_failure_is_one_line_with_its_process() -> None:
             yield below
             yield from kinds(below)
 
-    from tuimon.attach import entry_errors
+    from tuimon.attach.injection import entry_errors
 
     arguments = {
         "version": "Python 3.9", "training": 8, "tracer": 9, "name": "gdb", "why": "so", "remedy": "do",

@@ -9,9 +9,9 @@ from queue import Queue
 import pytest
 from agent_double import GREETING
 
-from tuimon.attach.entrance import Entrance
-from tuimon.attach.entry_errors import GivenUp, NoDebugger
 from tuimon.attach.events import Connected, Ended, Entering, Event
+from tuimon.attach.injection.entrance import Entrance
+from tuimon.attach.injection.entry_errors import GivenUp, NoDebugger
 from tuimon.attach.source import Source
 from tuimon.attach.transport import FakeTransport, Silence
 from tuimon.records.hello import Hello

@@ -13,10 +13,10 @@ import pytest
 from agent_double import GREETING, frames, sample, saying, serving
 from proc_double import ProcDouble, proc_double
 
-from tuimon.attach import preflight
 from tuimon.attach.errors import NoSuchProcess
-from tuimon.attach.examination import Examination, examination
-from tuimon.attach.findings import Finding
+from tuimon.attach.injection import preflight
+from tuimon.attach.inspection.examination import Examination, examination
+from tuimon.attach.inspection.findings import Finding
 from tuimon.wire.paths import process_start_ticks, socket_path
 from tuimon.wire.unix import bind_unix
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tuimon.attach import gdb
-from tuimon.attach.elf import Function
-from tuimon.attach.entry_errors import (
+from tuimon.attach.injection import gdb
+from tuimon.attach.injection.elf import Function
+from tuimon.attach.injection.entry_errors import (
     DebuggerFailed,
     DebuggerStuck,
     DiedEntering,
@@ -19,7 +19,7 @@ from tuimon.attach.entry_errors import (
     NoDebugger,
     NoRight,
 )
-from tuimon.attach.preflight import Interpreter
+from tuimon.attach.injection.preflight import Interpreter
 
 CALLS = {
     "mmap": Function(0x1000, 0x1010),

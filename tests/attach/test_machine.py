@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tuimon.attach import machine, preflight, ptrace
-from tuimon.attach.findings import Finding
-from tuimon.attach.machine import machine_findings
+from tuimon.attach.injection import preflight
+from tuimon.attach.inspection import machine, ptrace
+from tuimon.attach.inspection.findings import Finding
+from tuimon.attach.inspection.machine import machine_findings
 from tuimon.attach.process import PROC
 
 
@@ -103,7 +104,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 assert libc.prctl(38, 1, 0, 0, 0) == 0, "no_new_privs"
 if libc.prctl(22, 2, program, 0, 0) != 0:
     sys.exit(77)
-from tuimon.attach import ptrace
+from tuimon.attach.inspection import ptrace
 print(ptrace.refusal())
 """
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tuimon.attach.payload import line
+from tuimon.attach.injection.payload import line
 
 #: As the queue does it: PyRun_SimpleString, which prints an exception and returns -1.
 RUN = """

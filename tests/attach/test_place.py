@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tuimon.attach import place as place_module
-from tuimon.attach.place import Place, is_host
-from tuimon.attach.remote_errors import HostUnknown, KeyRefused, NotAdmitted, NoWayThere, PlaceError
+from tuimon.attach.elsewhere import place as place_module
+from tuimon.attach.elsewhere.place import Place, is_host
+from tuimon.attach.elsewhere.remote_errors import HostUnknown, KeyRefused, NotAdmitted, NoWayThere, PlaceError
 
 # Words -------------------------------------------------------------------------------------------------
 

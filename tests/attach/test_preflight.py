@@ -14,8 +14,9 @@ import pytest
 from plain_targets import BUSY, facts_of, running
 from proc_double import TORCH_MAPS, ProcDouble, proc_double
 
-from tuimon.attach import elf, preflight
-from tuimon.attach.entry_errors import (
+from tuimon.attach.errors import AttachError, NoSuchProcess, NoTorch, NotPython, OtherUser
+from tuimon.attach.injection import elf, preflight
+from tuimon.attach.injection.entry_errors import (
     DataWorker,
     HeldProcess,
     NoDebugger,
@@ -24,7 +25,6 @@ from tuimon.attach.entry_errors import (
     TracedProcess,
     UnknownProgram,
 )
-from tuimon.attach.errors import AttachError, NoSuchProcess, NoTorch, NotPython, OtherUser
 from tuimon.attach.process import process_facts
 
 OWN_MAPS = "7f00-7f01 r-xp 0 0 0 /v/lib/python3.9/site-packages/torch/_C.cpython-39-x86_64-linux-gnu.so\n"

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from agent_double import GREETING, frames, sample, saying, serving
 
+from tuimon.attach.elsewhere.greeting import find_greeting
+from tuimon.attach.elsewhere.relay import relay
 from tuimon.attach.errors import NoAgent
-from tuimon.attach.greeting import find_greeting
-from tuimon.attach.relay import relay
 from tuimon.attach.transport import FakeTransport, UnixTransport
 from tuimon.version import __version__
 from tuimon.wire.commands import Subscribe, encode_command

@@ -13,15 +13,12 @@ from agent_double import GREETING, frames, sample, until
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuimon.attach import remote
-from tuimon.attach.errors import AttachError, NoAgent, NoSuchProcess
-from tuimon.attach.events import Disconnected, Ended
-from tuimon.attach.greeting import find_greeting, refusal, welcome
-from tuimon.attach.listing import list_at
-from tuimon.attach.mailbox import Mailbox
-from tuimon.attach.place import Place
-from tuimon.attach.remote import CommandTransport, RelayConnection, attach_through
-from tuimon.attach.remote_errors import (
+from tuimon.attach.elsewhere import remote
+from tuimon.attach.elsewhere.greeting import find_greeting, refusal, welcome
+from tuimon.attach.elsewhere.listing import list_at
+from tuimon.attach.elsewhere.place import Place
+from tuimon.attach.elsewhere.remote import CommandTransport, RelayConnection, attach_through
+from tuimon.attach.elsewhere.remote_errors import (
     NoClient,
     NoiseThere,
     NoTuimonThere,
@@ -30,6 +27,9 @@ from tuimon.attach.remote_errors import (
     PlaceError,
     RefusedThere,
 )
+from tuimon.attach.errors import AttachError, NoAgent, NoSuchProcess
+from tuimon.attach.events import Disconnected, Ended
+from tuimon.attach.mailbox import Mailbox
 from tuimon.attach.source import Backoff
 from tuimon.records.sample import Bye, Sample
 

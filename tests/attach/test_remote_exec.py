@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from proc_double import ProcDouble, proc_double
 
-from tuimon.attach import entering, remote_exec
-from tuimon.attach.entry_errors import EntryFailed
-from tuimon.attach.preflight import Interpreter
+from tuimon.attach.injection import entering, remote_exec
+from tuimon.attach.injection.entry_errors import EntryFailed
+from tuimon.attach.injection.preflight import Interpreter
 from tuimon.attach.process import ProcessFacts, process_facts
 
 

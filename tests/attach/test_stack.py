@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tuimon.attach import stack
-from tuimon.attach.stack import Frame, Whereabouts, main_thread
+from tuimon.attach.inspection import stack
+from tuimon.attach.inspection.stack import Frame, Whereabouts, main_thread
 
 #: Hangs in a read, two calls deep; a second thread runs.
 HANGING = """

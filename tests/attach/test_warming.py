@@ -16,10 +16,10 @@ import pytest
 from proc_double import ProcDouble, proc_double
 
 from tuimon.agent import warm
-from tuimon.attach import warming
-from tuimon.attach.bundle import kernels_archive
+from tuimon.attach.injection import warming
+from tuimon.attach.injection.bundle import kernels_archive
+from tuimon.attach.injection.warming import COMPILING, warm_kernels
 from tuimon.attach.process import process_facts
-from tuimon.attach.warming import COMPILING, warm_kernels
 
 #: In place of the program that compiles: does what `act` does, with the same arguments.
 PROGRAM = """

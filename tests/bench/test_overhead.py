@@ -12,7 +12,7 @@ from bench.handwritten import HandwrittenHooks
 from bench.overhead_cell import MODES, Cell, check_watched, unwatched
 from bench.ratios import Block, pair_ratios, quantile, summary, total_ratio
 from bench.workloads import WORKLOADS, seeded
-from tuimon.agent.engine import ENGINE
+from tuimon.agent.stepping.engine import ENGINE
 
 
 def block(watched: bool, steps: int, cpu_s: float) -> Block:

@@ -17,7 +17,7 @@ import pytest
 from agent_double import serving
 from command_line import PID, Agent, Ran, Tuimon
 
-from tuimon.attach import entering
+from tuimon.attach.injection import entering
 from tuimon.cli import following, training
 from tuimon.cli.main import run
 from tuimon.wire.unix import bind_unix

@@ -10,8 +10,8 @@ import pytest
 from agent_double import frames, sample
 from command_line import GREETING, PID, Agent, Ran, Tuimon
 
-from tuimon.attach import machine
-from tuimon.attach.findings import Finding
+from tuimon.attach.inspection import machine
+from tuimon.attach.inspection.findings import Finding
 from tuimon.cli.main import run
 
 WELL = Finding("gdb", "ok", "GNU gdb 77")

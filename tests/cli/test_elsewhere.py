@@ -19,7 +19,7 @@ from command_line import BYE, GREETING, PATIENCE_S, PID, Agent, Ran, Start, Tuim
 from ssh_box import Box, ssh_box
 from terminal import terminal
 
-from tuimon.attach.greeting import welcome
+from tuimon.attach.elsewhere.greeting import welcome
 from tuimon.cli.main import run
 from tuimon.records.sample import Bye
 from tuimon.records.tensors import empty_table

@@ -10,16 +10,16 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tuimon.agent.evaluation import Passes
+from tuimon.agent.finding.inventory import Inventory
 from tuimon.agent.guard import Guard
-from tuimon.agent.handwritten import HandwrittenSteps
-from tuimon.agent.inventory import Inventory
-from tuimon.agent.meter import Meter, clock
-from tuimon.agent.optimizers import Optimizers
-from tuimon.agent.scaler import left_out, scalers_in_use
+from tuimon.agent.loss.evaluation import Passes
+from tuimon.agent.pacing.meter import Meter, clock
+from tuimon.agent.pacing.trial import Alternation
 from tuimon.agent.stance import EagerSteps
-from tuimon.agent.steps import OptimizerSteps, StepSource
-from tuimon.agent.trial import Alternation
+from tuimon.agent.stepping.handwritten import HandwrittenSteps
+from tuimon.agent.stepping.optimizers import Optimizers
+from tuimon.agent.stepping.scaler import left_out, scalers_in_use
+from tuimon.agent.stepping.steps import OptimizerSteps, StepSource
 from tuimon.agent.window import Window
 from tuimon.records.sample import Log
 from tuimon.wire.commands import Cadence, Detach, Measure
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     import torch
 
-    from tuimon.agent.discovery import Discovery
-    from tuimon.agent.schedule import Schedule
+    from tuimon.agent.finding.discovery import Discovery
+    from tuimon.agent.pacing.schedule import Schedule
     from tuimon.records.record import Record
     from tuimon.wire.commands import Command
     from tuimon_kernels import Backend

@@ -164,7 +164,7 @@ def _import_package(name: str, places: list[str]) -> None:
 def _import_all() -> None:
     for room in ROOMS:
         package = importlib.import_module(room)
-        for found in pkgutil.iter_modules(package.__path__, room + "."):
+        for found in pkgutil.walk_packages(package.__path__, room + "."):
             importlib.import_module(found.name)
     # The others need numba: they are used from a directory that stays, or not at all.
     importlib.import_module("tuimon_kernels.reference")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tuimon.agent.choice import kernels_for
-from tuimon.agent.schedule import Schedule
+from tuimon.agent.pacing.schedule import Schedule
 from tuimon.agent.watcher import Watcher, joined, wait_for_goodbyes
 from tuimon_kernels import reference
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tuimon.agent.forwards import compiled_code
-from tuimon.agent.shards import rank, whole_shape, world_size
+from tuimon.agent.finding.forwards import compiled_code
+from tuimon.agent.reading.shards import rank, whole_shape, world_size
 from tuimon.agent.stance import LABEL
 from tuimon.records.hello import Hello
 from tuimon.version import __version__

@@ -21,7 +21,7 @@ from typing import Any
 def main(directory: str, mark: str, libraries: str) -> None:
     """Put the kernels into `directory`, compile what is not compiled yet, and leave a marker of it there.
 
-    The marker tells whether that must be done again: see `tuimon.attach.warming`.
+    The marker tells whether that must be done again: see `tuimon.attach.injection.warming`.
 
     Args:
         directory: for these very kernels; made where it is missing.

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from tuimon.agent.guard import say
+from tuimon.agent.pacing.schedule import Schedule
 from tuimon.agent.recorder import record_into
-from tuimon.agent.schedule import Schedule
 from tuimon.agent.watcher import Watcher, current, joined
 from tuimon_kernels import backend, reference
 

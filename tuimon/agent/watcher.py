@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from tuimon.agent.agent import Agent
-from tuimon.agent.discovery import Discovery
+from tuimon.agent.finding.discovery import Discovery
 from tuimon.agent.forks import forget_in_children
 from tuimon.agent.guard import say
 from tuimon.agent.introduction import introduce
-from tuimon.agent.publisher import Publisher
+from tuimon.agent.publishing.publisher import Publisher
 from tuimon.records.sample import Bye, Notice
 from tuimon.wire.commands import Detach
 
 if TYPE_CHECKING:
-    from tuimon.agent.schedule import Schedule
+    from tuimon.agent.pacing.schedule import Schedule
     from tuimon.records.hello import Hello
     from tuimon.records.record import Record
     from tuimon.wire.commands import Command

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tuimon.agent.activations import in_backward
-from tuimon.agent.criteria import CriterionProbe
-from tuimon.agent.engine import EngineTap
+from tuimon.agent.finding.inventory import runs_compiled
 from tuimon.agent.hooks import Hook
-from tuimon.agent.inventory import runs_compiled
-from tuimon.agent.losses import LossProbe
-from tuimon.agent.memory import cuda_bytes, rss_bytes
-from tuimon.agent.meter import clock
-from tuimon.agent.pace import Pace
-from tuimon.agent.probes import Probes
-from tuimon.agent.timing import StepTimer
-from tuimon.agent.transforms import transforming
+from tuimon.agent.loss.criteria import CriterionProbe
+from tuimon.agent.loss.losses import LossProbe
+from tuimon.agent.pacing.memory import cuda_bytes, rss_bytes
+from tuimon.agent.pacing.meter import clock
+from tuimon.agent.pacing.pace import Pace
+from tuimon.agent.pacing.timing import StepTimer
+from tuimon.agent.reading.activations import in_backward
+from tuimon.agent.reading.probes import Probes
+from tuimon.agent.reading.transforms import transforming
+from tuimon.agent.stepping.engine import EngineTap
 from tuimon.records.sample import Sample
 
 if TYPE_CHECKING:
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
     from torch.utils.hooks import RemovableHandle
 
-    from tuimon.agent.evaluation import Passes
+    from tuimon.agent.finding.inventory import Inventory
     from tuimon.agent.guard import Guard
-    from tuimon.agent.handwritten import HandwrittenSteps
-    from tuimon.agent.inventory import Inventory
-    from tuimon.agent.meter import Meter
-    from tuimon.agent.optimizers import Optimizers
+    from tuimon.agent.loss.evaluation import Passes
+    from tuimon.agent.pacing.meter import Meter
     from tuimon.agent.stance import EagerSteps
-    from tuimon.agent.steps import StepSource
+    from tuimon.agent.stepping.handwritten import HandwrittenSteps
+    from tuimon.agent.stepping.optimizers import Optimizers
+    from tuimon.agent.stepping.steps import StepSource
     from tuimon.records.layout import Layout
     from tuimon_kernels import Backend
 

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from tuimon.attach.ask import ask
-from tuimon.attach.entering import LEAVE_AFTER_S, enter
-from tuimon.attach.entrance import Entrance
 from tuimon.attach.errors import (
     AttachError,
     NoAgent,
@@ -23,7 +21,9 @@ from tuimon.attach.errors import (
     StaleSocket,
 )
 from tuimon.attach.events import Event
-from tuimon.attach.preflight import check
+from tuimon.attach.injection.entering import LEAVE_AFTER_S, enter
+from tuimon.attach.injection.entrance import Entrance
+from tuimon.attach.injection.preflight import check
 from tuimon.attach.process import (
     PROC,
     ProcessFacts,

@@ -7,7 +7,7 @@ AttachError
 ├── NotPython         it runs no Python
 ├── NoTorch           it runs Python, but has not loaded PyTorch
 ├── NoAgent           it runs PyTorch, but tuimon is not inside; whoever attaches may enter it:
-├── EntryError        it cannot be entered (see `tuimon.attach.entry_errors`)
+├── EntryError        it cannot be entered (see `tuimon.attach.injection.entry_errors`)
 ├── StaleSocket       its agent is gone, only the socket file is left
 ├── NoAnswer          its agent takes connections, and says nothing
 ├── WrongProtocol     its agent is of another version

@@ -15,9 +15,9 @@ from tuimon.cli.options import activations_option, asked, budget_option, every_o
 from tuimon.cli.target import complete_target, place_options, read_target
 
 if TYPE_CHECKING:
-    from tuimon.attach.entrance import Entrance
+    from tuimon.attach.elsewhere.place import Place
     from tuimon.attach.events import Event
-    from tuimon.attach.place import Place
+    from tuimon.attach.injection.entrance import Entrance
     from tuimon.attach.source import Source
     from tuimon.cli.following import OpenSource
     from tuimon.session.replay import Replay
@@ -77,7 +77,7 @@ def _attach_there(
     with reached(place, choose(place, "attach") if pid is None else pid, options) as transport:
         if not has_screen():
             return follow_there(transport, text_writer(), cadence=cadence)
-        from tuimon.attach.remote import attach_through
+        from tuimon.attach.elsewhere.remote import attach_through
         from tuimon.wire.commands import Subscribe
 
         return show(

@@ -10,10 +10,10 @@ from contextlib import suppress
 from tuimon.attach.discovery import attach_to
 from tuimon.attach.errors import AttachError
 from tuimon.attach.events import Ended, Event
+from tuimon.attach.injection.warming import warm_kernels
 from tuimon.attach.meeting import Meeting, Member
 from tuimon.attach.process import process_facts
 from tuimon.attach.source import Source
-from tuimon.attach.warming import warm_kernels
 from tuimon.cli.following import Write
 from tuimon.cli.lines import last_step, number, percent
 from tuimon.cli.recordfile import RecordFile

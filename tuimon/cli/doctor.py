@@ -13,9 +13,9 @@ from tuimon.cli.exits import FAILED, FINE, Failure
 from tuimon.cli.target import Target, complete_target, place_options, read_target
 
 if TYPE_CHECKING:
-    from tuimon.attach.examination import Examination
-    from tuimon.attach.findings import Finding
-    from tuimon.attach.stack import Whereabouts
+    from tuimon.attach.inspection.examination import Examination
+    from tuimon.attach.inspection.findings import Finding
+    from tuimon.attach.inspection.stack import Whereabouts
 
 #: "no" stands out among what is well.
 _MARKS = {"ok": "ok", "no": "NO", "note": "--"}
@@ -39,9 +39,9 @@ def doctor(target: str | None, via: str | None, remote_command: str | None, as_j
         pid = [] if named.pid is None else [named.pid]
         return run_there(named.place, "doctor", *pid, *(["--json"] if as_json else []))
     from tuimon.attach.errors import AttachError
-    from tuimon.attach.examination import examination
-    from tuimon.attach.findings import clear
-    from tuimon.attach.machine import machine_findings
+    from tuimon.attach.inspection.examination import examination
+    from tuimon.attach.inspection.findings import clear
+    from tuimon.attach.inspection.machine import machine_findings
 
     try:
         examined = None if named.pid is None else examination(named.pid)

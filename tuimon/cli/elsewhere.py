@@ -10,11 +10,11 @@ from contextlib import contextmanager
 import click
 
 from tuimon.attach.discovery import TrainingProcess
+from tuimon.attach.elsewhere.listing import list_at, run_at
+from tuimon.attach.elsewhere.place import Place
+from tuimon.attach.elsewhere.remote import CommandTransport, attach_through
 from tuimon.attach.errors import AttachError
-from tuimon.attach.listing import list_at, run_at
 from tuimon.attach.mailbox import Mailbox
-from tuimon.attach.place import Place
-from tuimon.attach.remote import CommandTransport, attach_through
 from tuimon.cli.exits import FAILED, FINE, Failure
 from tuimon.cli.following import Until, Write, follow_source
 from tuimon.cli.list import table_lines

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from types import FrameType
 
 from tuimon.attach.discovery import attach_or_enter, standing_for
-from tuimon.attach.entrance import Entrance
 from tuimon.attach.errors import AttachError
 from tuimon.attach.events import Ended, Event
+from tuimon.attach.injection.entrance import Entrance
 from tuimon.attach.mailbox import Mailbox
 from tuimon.attach.source import Source
 from tuimon.cli.exits import ALERTED, FINE, Failure

@@ -29,9 +29,9 @@ def relay(pid: int, every: int | None, budget: float | None, activations: str) -
             "where --via made one, leave its -t away"
         )
     from tuimon.attach.discovery import way_in
+    from tuimon.attach.elsewhere.relay import refuse
+    from tuimon.attach.elsewhere.relay import relay as copy
     from tuimon.attach.errors import AttachError
-    from tuimon.attach.relay import refuse
-    from tuimon.attach.relay import relay as copy
 
     try:
         options = {"every": every, "budget": budget, "activations": activations}

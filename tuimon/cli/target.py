@@ -15,7 +15,7 @@ from click.shell_completion import CompletionItem
 from tuimon.cli.exits import Failure
 
 if TYPE_CHECKING:
-    from tuimon.attach.place import Place
+    from tuimon.attach.elsewhere.place import Place
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -94,7 +94,7 @@ def host_place(host: str, command: tuple[str, ...] = ()) -> Place:
     Raises:
         click.UsageError: it cannot be one.
     """
-    from tuimon.attach.place import Place, is_host
+    from tuimon.attach.elsewhere.place import Place, is_host
 
     if not is_host(host) or host.isdigit():
         raise _wrong(
@@ -109,7 +109,7 @@ def via_place(via: str, command: tuple[str, ...] = ()) -> Place:
     Raises:
         click.UsageError: it is no command.
     """
-    from tuimon.attach.place import Place
+    from tuimon.attach.elsewhere.place import Place
 
     words = _words("--via", via)
     if not words:

@@ -1,0 +1,1 @@
+"""Entering a training that has never heard of tuimon."""

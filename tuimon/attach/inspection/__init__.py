@@ -1,0 +1,1 @@
+"""Whether one can attach, and where a process is that no longer moves."""
