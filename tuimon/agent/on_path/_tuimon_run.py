@@ -130,7 +130,7 @@ class FirstStep:
         # Every backward ends in the first one, that of `torch.autograd.grad` too; its name is private.
         name = "_engine_run_backward" if hasattr(autograd, "_engine_run_backward") else "backward"
         self._backward = _Patch(autograd, name, self._fire)
-        tables = _module("finding", "tables")
+        tables = _module("finding/tables")
         optimizer = sys.modules["torch.optim.optimizer"]
         self._steps = tables.HookTable(optimizer, "_global_optimizer_pre_hooks", self._before_step)
         self._steps.put()
@@ -252,11 +252,12 @@ class _Patch:
             self._restored = True
 
 
-def _module(room: str, name: str) -> Any:
+def _module(path: str) -> Any:
     """A module of the agent that needs no other, by path: tuimon is not imported before the first step."""
     from importlib.util import module_from_spec, spec_from_file_location
 
-    spec = spec_from_file_location(f"_tuimon_{name}", os.path.join(AGENT, room, f"{name}.py"))
+    name = os.path.basename(path)
+    spec = spec_from_file_location(f"_tuimon_{name}", os.path.join(AGENT, f"{path}.py"))
     if spec is None or spec.loader is None:
         raise ImportError(name)
     module = module_from_spec(spec)
