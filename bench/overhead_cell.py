@@ -12,19 +12,18 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.optim import optimizer as optimizers
 
 import tuimon
 from bench.handwritten import HandwrittenHooks
+from bench.originals import Originals
 from bench.ratios import Block
 from bench.reader import newest
 from bench.workloads import WORKLOADS, seeded
-from tuimon.agent.stepping.engine import ENGINE
 from tuimon.wire.commands import Subscribe, encode_command
 from tuimon.wire.paths import process_start_ticks, socket_path
 from tuimon.wire.unix import connect_unix
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
     from bench.workloads import Training
 
-_ENGINE = getattr(torch.autograd, ENGINE)
 #: After each block the publisher's thread finishes what that block gave it, at that block's expense.
 _DRAIN_S = 0.05
 #: The budget is promised from here on: by then the agent has timed itself.
@@ -75,6 +73,8 @@ class Cell:
         self.mode = mode
         self.bare, self.watched = seeded(workload), seeded(workload)
         self.watched_steps = 0
+        #: As the bare twin has it: what the agent puts around torch's own functions is there for all.
+        self.originals = Originals()
         self._monitor: tuimon.Monitor | HandwrittenHooks | None = None
         self._viewer: subprocess.Popen[str] | None = None
         if mode.tuimon:
@@ -88,11 +88,12 @@ class Cell:
         self.watched_steps += steps
         if self.mode.viewer:
             self._viewer = _start_viewer()
-        _steps(self.bare, 3)
         many = 10
-        start_s = time.perf_counter()
-        _steps(self.bare, many)
-        return (time.perf_counter() - start_s) / many
+        with self.originals.back():
+            _steps(self.bare, 3)
+            start_s = time.perf_counter()
+            _steps(self.bare, many)
+            return (time.perf_counter() - start_s) / many
 
     def whole_periods(self, steps: int) -> int:
         """At least so many steps and two periods of the cadence at present, and a multiple of it.
@@ -107,7 +108,8 @@ class Cell:
         """ABBA for ever: four blocks of so many steps each, bare, watched, watched, bare."""
         while True:
             # Others had the machine meanwhile: without this the first block, a bare one, pays for it.
-            _steps(self.bare, _AGAIN_STEPS)
+            with self.originals.back():
+                _steps(self.bare, _AGAIN_STEPS)
             _steps(self.watched, _AGAIN_STEPS)
             self.watched_steps += _AGAIN_STEPS
             yield [self._block(watched, steps) for watched in (False, True, True, False)]
@@ -129,7 +131,7 @@ class Cell:
     def _block(self, watched: bool, steps: int) -> Block:
         training = self.watched if watched else self.bare
         gc.collect()
-        with nullcontext() if watched else unwatched():
+        with nullcontext() if watched else self.originals.back():
             cpu_s, wall_s = time.process_time(), time.perf_counter()
             _steps(training, steps)
             wall_s = time.perf_counter() - wall_s
@@ -147,29 +149,6 @@ def check_watched(told: dict[str, Any], every: int | None) -> None:
     steps, samples = told["steps"], told.get("samples")
     if samples is None or (every is not None and samples < steps // every):
         raise SystemExit(f"the agent did not watch to the end: {samples} samples of {steps} steps")
-
-
-@contextmanager
-def unwatched() -> Iterator[None]:
-    """For the bare twin: what the agent put around torch's own functions, for the whole process, is away.
-
-    Otherwise the bare steps would pay part of the price, and the agent would count their backward passes.
-    """
-    wrapped = getattr(torch.autograd, ENGINE)
-    setattr(torch.autograd, ENGINE, _ENGINE)
-    everywhere: tuple[dict[int, Any], ...] = (
-        optimizers._global_optimizer_pre_hooks,
-        optimizers._global_optimizer_post_hooks,
-    )
-    kept = [dict(hooks) for hooks in everywhere]
-    for hooks in everywhere:
-        hooks.clear()
-    try:
-        yield
-    finally:
-        setattr(torch.autograd, ENGINE, wrapped)
-        for hooks, own in zip(everywhere, kept, strict=True):
-            hooks.update(own)
 
 
 def _steps(training: Training, steps: int) -> None:

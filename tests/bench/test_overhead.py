@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 
 import pytest
 import torch
-from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+from torch.optim import optimizer as torch_optimizer
 
 from bench.handwritten import HandwrittenHooks
-from bench.overhead_cell import MODES, Cell, check_watched, unwatched
+from bench.originals import Originals
+from bench.overhead_cell import MODES, Cell, check_watched
 from bench.ratios import Block, pair_ratios, quantile, summary, total_ratio
 from bench.workloads import WORKLOADS, seeded
 from tuimon.agent.stepping.engine import ENGINE
+from tuimon.agent.watcher import current
 
 
 def block(watched: bool, steps: int, cpu_s: float) -> Block:
@@ -111,8 +114,47 @@ def test_hand_written_hooks_yield_all_five_statistics() -> None:
     assert len(hooks.steps) == 1
 
 
-def test_the_bare_twin_steps_as_if_nobody_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bare_twin_steps_as_if_nobody_watched() -> None:
+    cell = Cell("mlp", MODES["every1"])
+    try:
+        cell.watched.step()
+        # What an agent puts there today: if it finds another way, `Originals` must know the place.
+        assert {
+            (torch.autograd, ENGINE),
+            (torch._C._nn, "cross_entropy_loss"),
+            (torch_optimizer, "_global_optimizer_pre_hooks"),
+            (torch_optimizer, "_global_optimizer_post_hooks"),
+            (torch.amp.GradScaler, "scale"),
+        } <= set(cell.originals.replaced())
+        watcher = current()
+        assert watcher is not None
+        agent = watcher.agent
+        before = agent.samples, agent.optimizers.steps, agent.window.losses.microbatches, agent.meter.calls
+        with cell.originals.back():
+            assert cell.originals.replaced() == []
+            cell.bare.step()
+        cell.warm(steps=0)
+        after = agent.samples, agent.optimizers.steps, agent.window.losses.microbatches, agent.meter.calls
+        assert after == before
+        assert agent.window.criteria.criteria() == ()
+        cell.watched.step()
+        assert agent.samples == before[0] + 1
+    finally:
+        cell.watched_steps = 2
+        cell.close()
+
+
+def test_a_round_leaves_the_bare_twin_alone() -> None:
+    cell = Cell("mlp", MODES["every1"])
+    next(cell.rounds(steps=1))
+    watcher = current()
+    assert watcher is not None and watcher.agent.samples == cell.watched_steps
+    assert cell.close()["samples"] == cell.watched_steps
+
+
+def test_what_a_monitor_replaces_is_back_and_then_away_again(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
+    originals, hook = Originals(), lambda *_: calls.append("after")
     original = getattr(torch.autograd, ENGINE)
 
     def backward(*args: object, **kwargs: object) -> object:
@@ -120,20 +162,14 @@ def test_the_bare_twin_steps_as_if_nobody_watched(monkeypatch: pytest.MonkeyPatc
         return original(*args, **kwargs)
 
     monkeypatch.setattr(torch.autograd, ENGINE, backward)
-    handles = [
-        register_optimizer_step_pre_hook(lambda *_: calls.append("before")),
-        register_optimizer_step_post_hook(lambda *_: calls.append("after")),
-    ]
+    monkeypatch.setattr(torch_optimizer, "_global_optimizer_post_hooks", OrderedDict({0: hook}))
     training = seeded("mlp")
-    with unwatched():
+    with pytest.raises(KeyboardInterrupt), originals.back():
         training.step()
+        raise KeyboardInterrupt
     assert calls == []
     training.step()
-    for handle in handles:
-        handle.remove()
-    assert calls == ["backward", "before", "after"]
-    training.step()
-    assert calls == ["backward", "before", "after", "backward"]
+    assert calls == ["backward", "after"]
 
 
 @pytest.mark.parametrize(("every", "steps"), [(1, 10), (4, 12), (7, 14), (30, 60)])
