@@ -13,7 +13,7 @@ from bench.handwritten import HandwrittenHooks
 from bench.originals import Originals
 from bench.overhead_cell import MODES, Cell, check_watched
 from bench.ratios import Block, pair_ratios, quantile, summary, total_ratio
-from bench.workloads import WORKLOADS, seeded
+from bench.workloads import WORKLOADS, Training, seeded
 from tuimon.agent.stepping.engine import ENGINE
 from tuimon.agent.watcher import current
 
@@ -144,12 +144,21 @@ def test_the_bare_twin_steps_as_if_nobody_watched() -> None:
         cell.close()
 
 
-def test_a_round_leaves_the_bare_twin_alone() -> None:
+def test_each_bare_step_of_a_round_is_bare(monkeypatch: pytest.MonkeyPatch) -> None:
     cell = Cell("mlp", MODES["every1"])
+    found: list[tuple[bool, bool]] = []
+
+    def step(training: Training, steps: int) -> None:
+        found.append((training is cell.bare, bool(cell.originals.replaced())))
+        for _ in range(steps):
+            training.step()
+
+    monkeypatch.setattr("bench.overhead_cell._steps", step)
+    cell.warm(steps=1)
     next(cell.rounds(steps=1))
-    watcher = current()
-    assert watcher is not None and watcher.agent.samples == cell.watched_steps
-    assert cell.close()["samples"] == cell.watched_steps
+    cell.close()
+    assert {watched for bare, watched in found if bare} == {False}
+    assert all(watched for bare, watched in found[1:] if not bare)
 
 
 def test_what_a_monitor_replaces_is_back_and_then_away_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -206,8 +206,10 @@ def _all_off() -> Iterator[None]:
 
 
 def _undisturbed(call: Call) -> contextlib.AbstractContextManager[None]:
-    """Where computing has no effect on what is recorded, and none is had on it. Mostly that is so already."""
-    if torch.is_grad_enabled() or torch.is_inference_mode_enabled() or _modes() or not plain(call):
+    """Where computing has no effect on what is recorded, and none is had on it. Mostly that is so already:
+    of a graph nothing is seen behind `detach`, which is the first thing done to all that is read.
+    """
+    if torch.is_inference_mode_enabled() or _modes() or not plain(call):
         return _all_off()
     return _NOTHING
 

@@ -55,8 +55,9 @@ def _classes(scores: torch.Tensor, targets: torch.Tensor, ignored: int | None, t
     likely = targets.is_floating_point()
     if scores.dim() == 1:
         scores, targets = scores[None], targets[None]
-    scores = scores.movedim(1, -1)
-    targets = targets.movedim(1, -1) if likely else targets
+    if scores.dim() > 2:
+        scores = scores.movedim(1, -1)
+        targets = targets.movedim(1, -1) if likely else targets
     shape, classes = scores.shape[:-1], scores.shape[-1]
     if targets.shape[: len(shape)] != shape:
         return None

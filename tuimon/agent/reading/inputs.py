@@ -21,7 +21,7 @@ class InputProbe:
 
     def __init__(self, rows: RowTable) -> None:
         self._rows = rows
-        self._slots: dict[tuple[str, str], int] = {}
+        self._slots: dict[tuple[str, torch.dtype], int] = {}
 
     @undisturbed
     def read(self, args: Any, kwargs: Any) -> None:
@@ -30,13 +30,13 @@ class InputProbe:
             readable = _readable(tensor)
             if readable is None:
                 continue
-            dtype = str(tensor.dtype).removeprefix("torch.")
-            key = name, str(readable.dtype)
+            key = name, readable.dtype
             slot = self._slots.get(key)
             if slot is None:
                 made = slot_for(readable)
                 if made is None:
                     continue
+                dtype = str(tensor.dtype).removeprefix("torch.")
                 info = TensorInfo(name, TensorKind.INPUT, None, dtype, tuple(tensor.shape))
                 slot = self._slots[key] = self._rows.add(made, info)
             self._rows.accumulate([slot], (readable,))
