@@ -36,7 +36,7 @@ class Time:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Time:
     time = Time()
-    for module in ("agent", "pace"):
+    for module in ("agent", "pacing.pace"):
         monkeypatch.setattr(f"tuimon.agent.{module}.clock", time)
     return time
 
