@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import gc
 import math
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,6 +26,10 @@ Entered = Callable[[], Told]
 @pytest.fixture
 def entered(tmp_path: Path) -> Iterator[Entered]:
     """Enters on this thread, as the first backward does; taken out again in the end."""
+    # Models of earlier tests would be found too: those in cycles, and those that the compiler holds.
+    if "torch._dynamo" in sys.modules:
+        sys.modules["torch._dynamo"].reset()
+    gc.collect()
 
     def begin() -> Told:
         enter({"how": "run", "every": 1, "directory": str(tmp_path / "sockets")})
