@@ -88,7 +88,7 @@ class RowTable:
 
     def note_moved(self, slots: Sequence[int], ratios: Sequence[float]) -> None:
         """Note by how much the weights of these rows moved. Rows made in this observation have none yet."""
-        if max(slots, default=-1) < self._settled:
+        if self._settled == len(self.slots) or max(slots, default=-1) < self._settled:
             self._main.note_moved(slots, ratios)
 
     def readable(self, slot: int, tensor: torch.Tensor) -> torch.Tensor | None:

@@ -57,14 +57,12 @@ class WaitingTensors:
         if not items:
             return
         del self.items[: len(items)]
-        slots, tensors, versions, points = map(list, zip(*items, strict=True))
-        self._meter.calls += len(slots)
-        if list(map(_version, tensors)) != versions:
-            for i in reversed(range(len(tensors))):
-                if tensors[i]._version != versions[i]:
-                    if (point := points[i]) is not None:
-                        point.overwritten = point.at_once = True
-                    del slots[i], tensors[i]
+        self._meter.calls += len(items)
+        slots: Sequence[int]
+        tensors: Sequence[torch.Tensor]
+        slots, tensors, versions, _ = zip(*items, strict=True)
+        if tuple(map(_version, tensors)) != versions:
+            slots, tensors = self._unchanged(items)
         if not all(map(torch.Tensor.is_contiguous, tensors)):
             slots, tensors = self._copied(slots, tensors)
         try:
@@ -72,6 +70,17 @@ class WaitingTensors:
         except ValueError:
             # A model that has moved to another device in the middle of the step: its rows do not fit it.
             self._table.accumulate(*self._copied(slots, tensors))
+
+    def _unchanged(self, items: Sequence[Waiting]) -> tuple[list[int], list[torch.Tensor]]:
+        """Those that nothing wrote to; of the others, their outputs do not wait from now on."""
+        slots, tensors = [], []
+        for slot, tensor, version, point in items:
+            if tensor._version == version:
+                slots.append(slot)
+                tensors.append(tensor)
+            elif point is not None:
+                point.overwritten = point.at_once = True
+        return slots, tensors
 
     def _copied(
         self, slots: Sequence[int], tensors: Sequence[torch.Tensor]
