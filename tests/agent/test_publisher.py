@@ -175,6 +175,7 @@ def test_the_thread_looks_by_itself_only_for_viewers(
             publisher.publish(sample(index))
         if viewer is not None:
             viewer.until_sample(1)
+            until_true(lambda: PACE_S in waits)
         else:
             until_true(lambda: archive.last_sequence > BATCH)
             assert len(wakes) <= 10

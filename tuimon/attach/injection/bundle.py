@@ -82,11 +82,13 @@ def place(
     Raises:
         NoRoom: no temporary directory of the process takes it.
     """
+    # Read beforehand: as that user this installation may be out of reach, such as one in /root.
+    zipped = archive(version == sys.version_info[:2])
     tried = []
     for directory in temporary_directories(facts, proc):
         try:
             with acting_as(facts.uid, facts.gid):
-                return _write(facts, directory, {"protocol": WIRE_VERSION, **options}, version, proc)
+                return _write(facts, directory, {"protocol": WIRE_VERSION, **options}, zipped, proc)
         except OSError as error:  # noqa: PERF203
             tried.append(f"{directory}: {error.strerror or error}")
     raise NoRoom(facts.pid, "; ".join(tried))
@@ -103,7 +105,7 @@ def _write(
     facts: ProcessFacts,
     directory: str,
     options: Mapping[str, Any],
-    version: tuple[int, int] | None,
+    zipped: bytes,
     proc: Path,
 ) -> Bundle:
     root = root_directory(facts, proc)
@@ -117,7 +119,7 @@ def _write(
         report = os.open(folder / REPORT, os.O_RDONLY | os.O_CLOEXEC)
         bundle = Bundle(folder, f"{directory}/{name}", report, (facts.uid, facts.gid))
         (folder / OPTIONS).write_text(json.dumps(options))
-        (folder / ARCHIVE).write_bytes(archive(version == sys.version_info[:2]))
+        (folder / ARCHIVE).write_bytes(zipped)
         (folder / SCRIPT).write_text(bundle.line)
         for one in (ARCHIVE, OPTIONS, REPORT, SCRIPT):
             (folder / one).chmod(0o600)
