@@ -190,6 +190,7 @@ def test_any_other_command_leads_there_too(tuimon: Tuimon, agent: Agent, runtime
     lines = events(tuimon("record", PID, "--json", "--via", via, "--remote-command", command))
     assert shape(lines) == ["hello", 1, 2, "bye"]
     ran = tuimon("list", "--json", "--via", via, "--remote-command", command)
+    assert (ran.code, ran.err) == (0, "")
     assert PID in [line["pid"] for line in json.loads(ran.out)]
 
 
