@@ -49,7 +49,7 @@ def process(folder: Path, code: str) -> Iterator[int]:
 def until_it_waits(pid: int) -> Whereabouts:
     """The line was printed just before the thread began to wait."""
     at = main_thread(pid)
-    while at.call != "read":
+    while (at.call, at.state) != ("read", "waiting"):
         at = main_thread(pid)
     return at
 
