@@ -33,7 +33,7 @@ from bench.overhead_cell import MODES
 from bench.ratios import Block, Summary, pair_ratios, per_step, summary, total_ratio
 from bench.workloads import WORKLOADS
 
-RESULT = Path(__file__).parent / "results" / "overhead-cpu.csv"
+RESULTS = Path(__file__).parent / "results"
 METRICS = ("cpu", "wall")
 
 
@@ -186,11 +186,11 @@ def device() -> dict[str, str]:
     }
 
 
-def write(measured: list[Line]) -> None:
+def write(measured: list[Line], name: str) -> None:
     """Write the CSV."""
     on = device()
-    RESULT.parent.mkdir(exist_ok=True)
-    with RESULT.open("w", newline="") as file:
+    RESULTS.mkdir(exist_ok=True)
+    with (RESULTS / f"{name}.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, [*asdict(measured[0]), *on])
         writer.writeheader()
         writer.writerows({**rounded(line), **on} for line in measured)
@@ -203,7 +203,9 @@ def main() -> None:
     parser.add_argument("--mode", nargs="+", choices=MODES, default=list(MODES))
     parser.add_argument("--minutes", type=float, default=3.0, help="for each workload, after warming up")
     parser.add_argument("--block", type=float, default=0.5, help="seconds of one block")
-    parser.add_argument("--write", action="store_true", help=f"write results/{RESULT.name}")
+    parser.add_argument(
+        "--write", nargs="?", const="overhead-cpu", metavar="NAME", help="write results/NAME.csv"
+    )
     options = parser.parse_args()
     print(device())
     for mode in options.mode:
@@ -213,8 +215,8 @@ def main() -> None:
         found = measure(workload, options.mode, options.minutes, options.block)
         measured += found
         print("\n".join(line.text() for line in found), flush=True)
-    if options.write:
-        write(measured)
+    if options.write is not None:
+        write(measured, options.write)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
@@ -24,9 +25,12 @@ from bench.originals import Originals
 from bench.ratios import Block
 from bench.reader import newest
 from bench.workloads import WORKLOADS, seeded
+from tuimon.agent import watcher
+from tuimon.agent.enter import BUDGET_RATIO, enter
 from tuimon.wire.commands import Subscribe, encode_command
 from tuimon.wire.paths import process_start_ticks, socket_path
 from tuimon.wire.unix import connect_unix
+from tuimon_kernels import backend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,9 +56,14 @@ class Mode:
     #: Whether tuimon watches at all, and whether a second process reads all that it sends.
     tuimon: bool = False
     viewer: bool = False
+    #: Whether it is entered, as `tuimon attach` does it, instead of declared by `tuimon.watch`.
+    entered: bool = False
     #: Blocks are this much longer: they must hold whole periods of a sparse cadence.
     longer: int = 1
 
+
+#: Steps between samples of an agent that observes none after its first.
+_NEVER = 10**9
 
 MODES = {
     "none": Mode("nothing: plain against plain, the resolution of this bench"),
@@ -62,8 +71,29 @@ MODES = {
     "every1": Mode("tuimon.watch(every=1), nobody attached", every=1, tuimon=True),
     "every1+viewer": Mode("the same, and a process that reads it all", every=1, tuimon=True, viewer=True),
     "budget": Mode("tuimon.watch() after 50 steps, nobody attached", tuimon=True, longer=4),
+    "entered": Mode("entered from outside, default budget", tuimon=True, entered=True, longer=4),
+    "idle": Mode("entered from outside, nothing observed", every=_NEVER, tuimon=True, entered=True),
     "budget+viewer": Mode("the same, and a process that reads it all", tuimon=True, viewer=True, longer=4),
 }
+
+
+class _Entered:
+    """An agent that entered this process on a thread of its own."""
+
+    def __init__(self, every: int | None) -> None:
+        kernels = backend("cpu")
+        if kernels is not None:
+            kernels.warm()  # an attacher has them compiled beforehand
+        options = {"every": every, "budget": BUDGET_RATIO}
+        thread = threading.Thread(target=enter, args=(options,))
+        thread.start()
+        thread.join()
+
+    def close(self) -> None:
+        """Take it out again."""
+        here = watcher.current()
+        if here is not None:
+            here.end("closed")
 
 
 class Cell:
@@ -75,9 +105,11 @@ class Cell:
         self.watched_steps = 0
         #: As the bare twin has it: what the agent puts around torch's own functions is there for all.
         self.originals = Originals()
-        self._monitor: tuimon.Monitor | HandwrittenHooks | None = None
+        self._monitor: tuimon.Monitor | HandwrittenHooks | _Entered | None = None
         self._viewer: subprocess.Popen[str] | None = None
-        if mode.tuimon:
+        if mode.entered:
+            self._monitor = _Entered(mode.every)
+        elif mode.tuimon:
             self._monitor = tuimon.watch(self.watched.model, self.watched.optimizer, every=mode.every)
         elif mode is MODES["handwritten"]:
             self._monitor = HandwrittenHooks(self.watched.model, self.watched.optimizer)
@@ -100,6 +132,8 @@ class Cell:
 
         A block that holds a sample by luck says nothing about a budget.
         """
+        if self.mode.every == _NEVER:
+            return steps
         every = _ask().get("every", 1) if self.mode.tuimon else 1
         assert isinstance(every, int)
         return every * max(2, -(-steps // every))
